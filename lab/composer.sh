@@ -9,8 +9,9 @@
 LC_ALL=C
 export LC_ALL
 unset CDPATH
+# shellcheck disable=SC2034 # these two are for the sourcing script
 TAB='	'
-# shellcheck disable=SC2034 # they are for the sourcing script
+# shellcheck disable=SC2034
 EMPTY_TREE=4b825dc642cb6eb9a060e54bf8d69288fbee4904
 AWK=${AWK:-awk}
 
@@ -114,6 +115,7 @@ open_tree() {
 }
 
 # check_version REV: $tree at REV must be the kernel that $base names
+# shellcheck disable=SC2154 # base is the sourcing script's
 check_version() {
 	version=$(git -C "$tree" cat-file blob "$1:Makefile" 2>/dev/null | $AWK '
 		$1 == "VERSION" && $2 == "=" { major = $3 }

@@ -64,7 +64,9 @@ function begin_patch() {
 	sub(/.*\//, "", name)
 	if (name !~ /^[0-9][0-9][0-9][0-9]-[A-Za-z0-9._-]+\.patch$/)
 		fail(1, "not named like 0001-what-it-does.patch")
-	number = substr(name, 1, 4) + 0
+	number = substr(name, 1, 4)
+	sub(/^0+/, "", number)		# or some awk reads it as octal
+	number += 0
 	if (number != expected)
 		fail(1, sprintf("numbered %04d where %04d is due%s", number, expected, expected ? "" : ", the cover letter"))
 	if (!number && name != "0000-cover-letter.patch")

@@ -9,13 +9,12 @@
 # Commit "after 0" differs from its parent like the whole series. That one
 # cannot be summed up from the patches, because they rewrite each other's
 # lines; so the files are followed through the series. A file is a list of
-# segments, each a run of lines of the base, by number, or one line of text
-# with the number of the patch that added it. What a line of the base reads is
-# known where a hunk has shown it; the others stay what they are from base to
-# tip, so a stand-in does for them. Between two lines that stay there is a
-# region of lines that go and lines that come. Where one patch each made the
-# regions of a file, all of them count, as git counted when it made the patch;
-# where several patches made one, git compares what the file's lines read.
+# segments, each a run of lines of the base, by number, or one line of text.
+# What a line of the base reads is known where a hunk has shown it; the others
+# stay what they are from base to tip, so a stand-in does for them. In a file
+# that one patch changes, all lines that go and come count, as they did for git
+# when it made the patch; in a file that several change, git compares what the
+# lines read.
 
 BEGIN {
 	ENDLESS = 1000000000
@@ -36,7 +35,6 @@ event == "adds" {
 	for (i = 1; i <= segments; i++) {
 		first[path, i] = 0
 		content[path, i] = adds_text[path, i]
-		origin[path, i] = number
 	}
 	count[path] = segments
 	shown_to[path] = 0
@@ -207,13 +205,12 @@ function min(a, b) {
 }
 
 # Put op[] into file p at line at of its tip.
-function apply_hunk(p, at,   i, n, k, t, b, end, skip, before) {
+function apply_hunk(p, at,   i, n, k, t, b, end, skip) {
 	n = count[p]
 	for (i = 1; i <= n; i++) {
 		was_first[i] = first[p, i]
 		was_last[i] = last[p, i]
 		was_content[i] = content[p, i]
-		was_origin[i] = origin[p, i]
 	}
 	count[p] = 0
 	t = k = 1
@@ -222,9 +219,7 @@ function apply_hunk(p, at,   i, n, k, t, b, end, skip, before) {
 			if (t >= at)
 				k = insert_from(p, k)
 			if (t < at || k > ops || op[k] == " ")
-				put_text(p, was_content[i], was_origin[i])
-			else
-				mixed[p, before + 0] = 1
+				put_text(p, was_content[i])
 			if (t++ >= at && k <= ops)
 				k++
 			continue
@@ -236,13 +231,11 @@ function apply_hunk(p, at,   i, n, k, t, b, end, skip, before) {
 			put_run(p, b, b + skip - 1)
 			t += skip
 			b += skip
-			before = b - 1
 		}
 		while (b <= end) {
 			k = insert_from(p, k)
 			if (k > ops) {
 				put_run(p, b, end)
-				before = end
 				break
 			}
 			base_text[p, b] = op_text[k]
@@ -250,9 +243,6 @@ function apply_hunk(p, at,   i, n, k, t, b, end, skip, before) {
 				shown_to[p] = b
 			if (op[k] == " ")
 				put_run(p, b, b)
-			else
-				gone_by[p, b] = number
-			before = b
 			k++
 			b++
 			t++
@@ -264,14 +254,13 @@ function apply_hunk(p, at,   i, n, k, t, b, end, skip, before) {
 # Insert the new lines from op k on; return the next op that is none.
 function insert_from(p, k) {
 	for (; k <= ops && op[k] == "+"; k++)
-		put_text(p, op_text[k], number)
+		put_text(p, op_text[k])
 	return k
 }
 
-function put_text(p, line, by) {
+function put_text(p, line) {
 	first[p, ++count[p]] = 0
 	content[p, count[p]] = line
-	origin[p, count[p]] = by
 }
 
 function put_run(p, from, to,   n) {
@@ -286,6 +275,7 @@ function put_run(p, from, to,   n) {
 }
 
 function note_change(p, ins, del, before, after) {
+	changes_of[p]++
 	changed_path[++changed] = p
 	inserted[changed] = ins
 	removed[changed] = del
@@ -330,7 +320,7 @@ function write_file(p,   i, n, at, from) {
 	base_size = tip_size = at = 0
 	from = 1
 	n = count[p]
-	compare = any_shared(p)
+	compare = changes_of[p] > 1
 	for (i = 1; i <= n; i++)
 		if (first[p, i]) {
 			region(p, at, first[p, i] - 1, from, i - 1)
@@ -365,32 +355,6 @@ function region(p, at, end, from, to,   b, i) {
 		for (i = from; i <= to; i++)
 			tip_line[++tip_size] = "+" i
 	}
-}
-
-# Did several patches make the region?
-function shared(p, at, end, from, to,   b, i, by) {
-	by = from <= to ? origin[p, from] : gone_by[p, at + 1]
-	for (b = at; b <= end; b++)
-		if ((p, b) in mixed || b > at && gone_by[p, b] != by)
-			return 1
-	for (i = from; i <= to; i++)
-		if (origin[p, i] != by)
-			return 1
-	return 0
-}
-
-function any_shared(p,   i, n, at, from) {
-	at = 0
-	from = 1
-	n = count[p]
-	for (i = 1; i <= n; i++)
-		if (first[p, i]) {
-			if (shared(p, at, first[p, i] - 1, from, i - 1))
-				return 1
-			at = last[p, i]
-			from = i + 1
-		}
-	return at != ENDLESS && shared(p, at, in_base[p] ? shown_to[p] : 0, from, n)
 }
 
 # Lines of the base that stay. Only where git is to compare does each unknown
