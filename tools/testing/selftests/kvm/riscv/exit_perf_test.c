@@ -160,7 +160,7 @@ static double measure(unsigned long kind, unsigned long n)
 	return (double)ticks * NSEC_PER_SECOND / hz / n;
 }
 
-static void usage(const char *name)
+static void help(const char *name)
 {
 	printf("usage: %s [-n rounds] [-p pages]\n"
 	       "  -n  times that each exit is taken (default %lu)\n"
@@ -184,11 +184,11 @@ int main(int argc, char *argv[])
 			fresh_pages = strtoul(optarg, NULL, 0);
 			break;
 		default:
-			usage(argv[0]);
+			help(argv[0]);
 		}
 	}
 	if (!rounds || !fresh_pages || fresh_pages > MAX_FRESH_PAGES)
-		usage(argv[0]);
+		help(argv[0]);
 
 	ksft_print_header();
 	ksft_set_plan(ARRAY_SIZE(kinds));
