@@ -33,7 +33,7 @@ help:
 	@echo
 	@echo '  make lint               checkpatch, sparse, W=1, and every patch by itself'
 	@echo '  make bench              what exits cost, against the same kernel without the series'
-	@echo '  make build              build the kernel; VARIANT=plain, debug or kcsan'
+	@echo '  make build              build the kernel; VARIANT=plain or debug'
 	@echo '  make refresh BASE= TREE=   take the commits of a worked-on tree back into the series'
 	@echo '  make deps               install what the lab needs'
 	@echo '  make clean              remove out/ (the cache of downloads stays)'
