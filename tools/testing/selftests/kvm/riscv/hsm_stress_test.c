@@ -47,6 +47,8 @@
 
 #define MAX_VCPUS		8
 #define NR_ENTRIES		16
+/* A stress that is shorter has not shown anything */
+#define MIN_STARTS		50
 #define ENTRY_SIZE		8
 
 /*
@@ -93,8 +95,8 @@ struct shared {
 	/* Remote fences: rounds of the hart under test and its peers */
 	unsigned long ready;
 	unsigned long go;
-	unsigned long hammer;
-	unsigned long hammered;
+	unsigned long booted;
+	unsigned long burst;
 	unsigned long stale;
 	unsigned long counted;
 	unsigned long lost;
@@ -109,12 +111,16 @@ static struct {
 	unsigned int fence_rounds;
 	unsigned int stall_secs;
 } opt = {
-	.vcpus = 4, .msecs = 1500, .kick_us = 300, .fence_rounds = 200,
+	.vcpus = 4, .msecs = 1500, .kick_us = 300, .fence_rounds = 1000,
 	.stall_secs = 20,
 };
 
 #define guest_shared	((struct shared *)SHARED_BASE)
-#define smp_fence()	({ asm volatile("fence rw, rw" : : : "memory"); })
+
+static void smp_fence(void)
+{
+	asm volatile("fence rw, rw" : : : "memory");
+}
 
 /*
  * Entry points, ENTRY_SIZE apart, and the code behind them: note the state,
@@ -263,11 +269,22 @@ static struct kvm_vm *create_vm(unsigned int nr, void *code, void *started,
 	return vm;
 }
 
+/* A guest that lost its way may never come back to userspace */
+static void on_alarm(int sig)
+{
+	static const char msg[] = "Bail out! a guest hangs\n";
+
+	(void)!write(STDOUT_FILENO, msg, sizeof(msg) - 1);
+	_exit(KSFT_FAIL);
+}
+
 static uint64_t run_to_ucall(struct kvm_vcpu *vcpu, struct ucall *uc)
 {
 	uint64_t cmd;
 
+	alarm(opt.stall_secs);
 	vcpu_run(vcpu);
+	alarm(0);
 	cmd = get_ucall(vcpu, uc);
 	if (cmd == UCALL_ABORT)
 		REPORT_GUEST_ASSERT(*uc);
@@ -350,7 +367,7 @@ static void test_state_written(void)
 
 static void guest_read_mmio(void)
 {
-	READ_ONCE(*(unsigned int *)MMIO_VA);
+	(void)READ_ONCE(*(unsigned int *)MMIO_VA);
 	GUEST_FAIL("MMIO read returned");
 }
 
@@ -644,7 +661,7 @@ static unsigned long now_ms(void)
 /*
  * Remote fences.  vCPU 1 starts, reads a page, and lets vCPU 0 change the
  * translation and fence it remotely: it must then read the other page.  While
- * vCPU 1 goes through stop, start and reset, vCPU 2 sends it other fences.
+ * vCPU 1 is being reset, vCPU 0 sends it other fences.
  * Fences that get lost or stuck in there show as a stale translation.
  */
 #define FENCED		BIT(1)
@@ -656,24 +673,6 @@ static unsigned long now_ms(void)
 			GUEST_DONE();			\
 	smp_fence();					\
 } while (0)
-
-/*
- * A burst per round, of a different length each time: a queue of fences that
- * is out of step may get into step again with many of them.
- */
-static void guest_fence_hammer(void)
-{
-	struct shared *sh = guest_shared;
-	unsigned long round, i;
-
-	for (round = 1; ; round++) {
-		guest_wait(READ_ONCE(sh->hammer) == round);
-		for (i = 0; i <= round % 40; i++)
-			remote_sfence(FENCED, SLOT_BASE);
-		smp_fence();
-		WRITE_ONCE(sh->hammered, round);
-	}
-}
 
 static void guest_check_page(unsigned long want)
 {
@@ -725,8 +724,9 @@ static void guest_fence_target(struct boot *boot)
 	unsigned long round = boot->a1;
 	unsigned long received;
 
+	WRITE_ONCE(sh->booted, round);
 	count_fences(counters);
-	guest_wait(READ_ONCE(sh->hammered) == round);
+	guest_wait(READ_ONCE(sh->burst) == round);
 	received = fences_received(counters);
 
 	/* The page of even rounds contains 0, the one of odd rounds 1 */
@@ -748,11 +748,19 @@ static void guest_fence_control(void)
 {
 	unsigned long *table = (unsigned long *)TABLE_VA;
 	struct shared *sh = guest_shared;
-	unsigned long round;
+	unsigned long round, i;
 
 	for (round = 1; ; round++) {
-		WRITE_ONCE(sh->hammer, round);
 		guest_wait(!hart_start(1, entry_addr(round), round));
+		/*
+		 * A burst until it is up, of a different length each time: a
+		 * queue of fences that is out of step may get into step again
+		 * with many.
+		 */
+		for (i = 0; i <= round % 40 && READ_ONCE(sh->booted) != round; i++)
+			remote_sfence(FENCED, SLOT_BASE);
+		WRITE_ONCE(sh->burst, round);
+
 		guest_wait(READ_ONCE(sh->ready) == round);
 		WRITE_ONCE(table[sh->pte], sh->pte_val[round & 1]);
 		smp_fence();
@@ -784,16 +792,16 @@ static uint64_t *leaf_pte(struct kvm_vm *vm, unsigned long va,
 
 static void test_remote_fences(void)
 {
-	struct runner r[3];
-	struct kvm_vcpu *vcpus[3];
-	unsigned long last = 0, last_ms, table, page[2];
+	struct runner r[2];
+	struct kvm_vcpu *vcpus[2];
+	unsigned long last = 0, last_ms, end_ms, table, page[2];
 	const char *error = NULL;
 	struct shared *sh;
 	struct kvm_vm *vm;
 	uint64_t *ptep;
 	unsigned int i;
 
-	vm = create_vm(3, guest_fence_control, guest_fence_target, vcpus);
+	vm = create_vm(2, guest_fence_control, guest_fence_target, vcpus);
 	sh = addr_gpa2hva(vm, SHARED_BASE);
 	for (i = 0; i < 2; i++) {
 		page[i] = vm_phy_page_alloc(vm, 0x100000, 0);
@@ -809,14 +817,13 @@ static void test_remote_fences(void)
 	sh->pte_val[1] = *ptep;
 	*ptep = sh->pte_val[0];
 
-	vcpu_arch_set_entry_point(vcpus[2], guest_fence_hammer);
-	vcpu_mp_state_set(vcpus[2], &(struct kvm_mp_state) {
-			  .mp_state = KVM_MP_STATE_RUNNABLE });
-	runners_start(r, 3, vcpus, false);
+	runners_start(r, 2, vcpus, false);
 	last_ms = now_ms();
-	while (!error && READ_ONCE(sh->started[0]) < opt.fence_rounds) {
+	end_ms = last_ms + opt.msecs;
+	while (!error && last < opt.fence_rounds &&
+	       (now_ms() < end_ms || last < MIN_STARTS)) {
 		usleep(1000);
-		error = runners_error(r, 3);
+		error = runners_error(r, 2);
 		if (READ_ONCE(sh->started[0]) != last) {
 			last = READ_ONCE(sh->started[0]);
 			last_ms = now_ms();
@@ -824,7 +831,7 @@ static void test_remote_fences(void)
 			error = "no progress";
 		}
 	}
-	runners_stop(r, 3);
+	runners_stop(r, 2);
 	if (error)
 		ksft_print_msg("%s\n", error);
 	ksft_print_msg("%lu starts, %lu stale translations, %lu of %lu counted fences lost\n",
@@ -936,7 +943,7 @@ static unsigned long total(const unsigned long *count)
 
 static void test_stress(void)
 {
-	unsigned long last = 0, last_ms, end_ms, kicks = 0;
+	unsigned long last = 0, last_ms, end_ms, kick_ms = 0, kicks = 0;
 	struct kvm_vcpu *vcpus[MAX_VCPUS];
 	struct runner r[MAX_VCPUS];
 	const char *error = NULL;
@@ -951,19 +958,20 @@ static void test_stress(void)
 	last_ms = now_ms();
 	end_ms = last_ms + opt.msecs;
 
-	while (!error && now_ms() < end_ms) {
+	while (!error && (now_ms() < end_ms || last < MIN_STARTS)) {
 		usleep(opt.kick_us);
-		pthread_kill(r[rand_r(&seed) % opt.vcpus].thread, SIGUSR1);
 		error = runners_error(r, opt.vcpus);
 		if (total(sh->started) != last) {
 			last = total(sh->started);
 			last_ms = now_ms();
 		} else if (now_ms() - last_ms > opt.stall_secs * 1000UL) {
 			error = "no progress: a start was lost";
+		} else if (now_ms() < kick_ms) {
+			/* Nothing but kicks would be no progress either */
+			continue;
 		}
-		/* At least one start, however slow the host is */
-		if (!last && now_ms() >= end_ms)
-			end_ms++;
+		pthread_kill(r[rand_r(&seed) % opt.vcpus].thread, SIGUSR1);
+		kick_ms = now_ms() + 10;
 	}
 	runners_stop(r, opt.vcpus);
 	for (i = 0; i < opt.vcpus; i++)
@@ -982,9 +990,10 @@ static void help(const char *name)
 {
 	printf("usage: %s [-v vcpus] [-t msecs] [-k usecs] [-f rounds] [-s secs]\n"
 	       " -v: vCPUs of the stress, 3 to %u (default %u)\n"
-	       " -t: duration of the stress in milliseconds (default %u)\n"
+	       " -t: duration of the stress, and the longest of the remote fence test,\n"
+	       "     in milliseconds (default %u)\n"
 	       " -k: time between two kicks in microseconds (default %u)\n"
-	       " -f: rounds of the remote fence test (default %u)\n"
+	       " -f: most rounds of the remote fence test (default %u)\n"
 	       " -s: seconds without progress that count as a failure (default %u)\n",
 	       name, MAX_VCPUS, opt.vcpus, opt.msecs, opt.kick_us,
 	       opt.fence_rounds, opt.stall_secs);
@@ -992,7 +1001,8 @@ static void help(const char *name)
 
 int main(int argc, char *argv[])
 {
-	struct sigaction sa = { .sa_handler = on_kick };
+	struct sigaction kick = { .sa_handler = on_kick };
+	struct sigaction alrm = { .sa_handler = on_alarm };
 	int c;
 
 	while ((c = getopt(argc, argv, "v:t:k:f:s:h")) != -1) {
@@ -1019,7 +1029,8 @@ int main(int argc, char *argv[])
 	}
 	TEST_ASSERT(opt.vcpus >= 3 && opt.vcpus <= MAX_VCPUS,
 		    "vCPUs: 3 to %u", MAX_VCPUS);
-	sigaction(SIGUSR1, &sa, NULL);
+	sigaction(SIGUSR1, &kick, NULL);
+	sigaction(SIGALRM, &alrm, NULL);
 
 	ksft_print_header();
 	ksft_set_plan(7);

@@ -246,18 +246,15 @@ static bool host_from_devicetree(void)
 /* The next best source; "isa" is what all harts have in common */
 static bool host_from_cpuinfo(void)
 {
-	char line[8192], letter[2] = "", *isa, *name;
+	char line[8192], letter[2] = "", *isa = NULL, *name;
 	FILE *file;
 
 	file = fopen("/proc/cpuinfo", "r");
 	if (!file)
 		return false;
-	while ((isa = fgets(line, sizeof(line), file)))
-		if (!strncmp(line, "isa", 3)) {
+	while (!isa && fgets(line, sizeof(line), file))
+		if (!strncmp(line, "isa", 3))
 			isa = strstr(line, "rv64");
-			if (isa)
-				break;
-		}
 	fclose(file);
 	if (!isa)
 		return false;
@@ -417,7 +414,7 @@ out:
 			 ext->id, present ? "present" : "absent");
 }
 
-static bool singles(struct kvm_vcpu *vcpu, unsigned long *words)
+static void singles(struct kvm_vcpu *vcpu, unsigned long *words)
 {
 	unsigned long val;
 	unsigned int i;
@@ -426,7 +423,6 @@ static bool singles(struct kvm_vcpu *vcpu, unsigned long *words)
 	for (i = 0; i < NR_EXTS; i++)
 		if (!get(vcpu, RISCV_ISA_EXT_REG(i), &val) && val)
 			words[i / 64] |= BIT(i % 64);
-	return true;
 }
 
 static void check_multi(struct kvm_vcpu *vcpu, const char *when)
@@ -445,7 +441,7 @@ static void check_multi(struct kvm_vcpu *vcpu, const char *when)
 	}
 }
 
-/* Set all of one kind of multi register; return what is then expected */
+/* Set all of one kind of multi register */
 static void set_all(struct kvm_vcpu *vcpu, uint64_t subtype, const char *what)
 {
 	unsigned int i;

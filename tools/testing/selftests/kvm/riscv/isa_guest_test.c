@@ -83,6 +83,11 @@ static void on_trap(struct ex_regs *regs)
 	asm volatile(".4byte " #word : "+r" (_a0) : : "memory");	\
 	_a0;								\
 })
+#define C_INSN_A0(half, val) ({						\
+	register unsigned long _a0 asm("a0") = (unsigned long)(val);	\
+	asm volatile(".2byte " #half : "+r" (_a0) : : "memory");	\
+	_a0;								\
+})
 
 static unsigned long *pte_of(unsigned long page)
 {
@@ -283,33 +288,25 @@ static void guest_zicbop(void)
 
 static void guest_zca(void)
 {
-	register unsigned long a0 asm("a0") = 1;
-
-	asm volatile(".2byte 0x050d" : "+r" (a0));		/* c.addi 3 */
-	GUEST_ASSERT_EQ(a0, 4);
+	GUEST_ASSERT_EQ(C_INSN_A0(0x050d, 1), 4);		/* c.addi 3 */
 }
 
 static void guest_zcb(void)
 {
-	register unsigned long a0 asm("a0") = 0x1ff;
-
-	asm volatile(".2byte 0x9d61" : "+r" (a0));		/* c.zext.b */
-	GUEST_ASSERT_EQ(a0, 0xff);
-	asm volatile(".2byte 0x9d75" : "+r" (a0));		/* c.not */
-	GUEST_ASSERT_EQ(a0, ~0xffUL);
+	GUEST_ASSERT_EQ(C_INSN_A0(0x9d61, 0x1ff), 0xff);	/* c.zext.b */
+	GUEST_ASSERT_EQ(C_INSN_A0(0x9d75, 0xff), ~0xffUL);	/* c.not */
 }
 
 static void guest_zcd(void)
 {
 	unsigned long from = 0x4045000000000000, to = 0;
 
+	register unsigned long *a0 asm("a0") = &from;
+	register unsigned long *a1 asm("a1") = &to;
+
 	/* c.fld fa0, 0(a0); c.fsd fa0, 0(a1) */
-	asm volatile("mv a0, %0\n"
-		     "mv a1, %1\n"
-		     ".2byte 0x2108\n"
-		     ".2byte 0xa188"
-		     : : "r" (&from), "r" (&to)
-		     : "memory", "fa0", "a0", "a1");
+	asm volatile(".2byte 0x2108\n.2byte 0xa188"
+		     : : "r" (a0), "r" (a1) : "memory", "fa0");
 	GUEST_ASSERT_EQ(to, from);
 }
 
@@ -389,13 +386,31 @@ static void guest_zabha(void)
 	_rd;								\
 })
 
+/* amocas.q a0, a2, (a4): pairs of registers, cmp is what was there after */
+static void cas_q(unsigned long *addr, unsigned long *cmp,
+		  unsigned long new0, unsigned long new1)
+{
+	unsigned long old0, old1;
+
+	asm volatile("ld a0, 0(%2)\n"
+		     "ld a1, 8(%2)\n"
+		     "mv a2, %3\n"
+		     "mv a3, %4\n"
+		     "mv a4, %5\n"
+		     ".4byte 0x28c7452f\n"
+		     "mv %0, a0\n"
+		     "mv %1, a1\n"
+		     : "=&r" (old0), "=&r" (old1)
+		     : "r" (cmp), "r" (new0), "r" (new1), "r" (addr)
+		     : "a0", "a1", "a2", "a3", "a4", "memory");
+	cmp[0] = old0;
+	cmp[1] = old1;
+}
+
 static void guest_zacas(void)
 {
 	unsigned long mem[2] __aligned(16) = { 0x80000000, 2 };
-
-	register unsigned long a0 asm("a0") = 7, a1 asm("a1") = 2;
-	register unsigned long a2 asm("a2") = 8, a3 asm("a3") = 9;
-	register unsigned long *a4 asm("a4") = mem;
+	unsigned long cmp[2] = { 7, 2 };
 
 	GUEST_ASSERT_EQ(CAS(2, mem, 5, 6), 0xffffffff80000000);
 	GUEST_ASSERT_EQ(mem[0], 0x80000000);
@@ -404,18 +419,12 @@ static void guest_zacas(void)
 	GUEST_ASSERT_EQ(CAS(3, mem, 7, -1), 7);
 	GUEST_ASSERT_EQ(mem[0], -1UL);
 
-	/* amocas.q a0, a2, (a4): first unequal, then equal */
-	asm volatile(".4byte 0x28c7452f" : "+r" (a0), "+r" (a1)
-		     : "r" (a2), "r" (a3), "r" (a4) : "memory");
-	GUEST_ASSERT_EQ(a0, -1UL);
-	GUEST_ASSERT_EQ(a1, 2);
-	a2 = 8;
-	a3 = 9;
-	a4 = mem;
-	a0 = -1UL;
-	a1 = 2;
-	asm volatile(".4byte 0x28c7452f" : "+r" (a0), "+r" (a1)
-		     : "r" (a2), "r" (a3), "r" (a4) : "memory");
+	/* first unequal, then equal */
+	cas_q(mem, cmp, 8, 9);
+	GUEST_ASSERT_EQ(cmp[0], -1UL);
+	GUEST_ASSERT_EQ(cmp[1], 2);
+	GUEST_ASSERT_EQ(mem[0], -1UL);
+	cas_q(mem, cmp, 8, 9);
 	GUEST_ASSERT_EQ(mem[0], 8);
 	GUEST_ASSERT_EQ(mem[1], 9);
 }
