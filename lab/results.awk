@@ -28,6 +28,8 @@ FILENAME ~ /plan$/ {
 
 FILENAME ~ /kernel.log$/ {
 	if (!(where)) where = "boot"
+	# A serial console ends its lines in CR LF
+	sub(/\r$/, "")
 	text = $0
 	sub(/^\[[^]]*\] /, "", text)
 	if (text ~ /^lab: @begin /) { split(text, w, " "); where = w[3] }

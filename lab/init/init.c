@@ -57,7 +57,7 @@ static void write_all(int fd, const char *buf, size_t len)
 /* One line, to the results and to the kernel log. */
 static void say(const char *fmt, ...)
 {
-	char line[512];
+	char line[512], record[sizeof(line) + 16];
 	va_list ap;
 	int n;
 
@@ -71,8 +71,10 @@ static void say(const char *fmt, ...)
 	line[n++] = '\n';
 	line[n] = '\0';
 	write_all(results, line, n);
+	/* In one write, and not with dprintf(): the device cannot seek. */
+	n = snprintf(record, sizeof(record), "<6>lab: %s", line);
 	if (kmsg >= 0)
-		dprintf(kmsg, "<6>lab: %s", line);
+		write_all(kmsg, record, n);
 }
 
 static void power_off(void)
