@@ -14,6 +14,8 @@
  *	@done
  *
  * Begin and end also go to the kernel log, where they tell whose splat is whose.
+ * Before that, it loads the modules that /lab/modules names, from /lab/ko.
+ *
  * The name "shell" gives the rest of the line the console, without a time limit.
  */
 #define _GNU_SOURCE
@@ -31,6 +33,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -124,6 +127,27 @@ static void open_results(void)
 		break;
 	}
 	closedir(dir);
+}
+
+/* Distributions have KVM as a module. */
+static void load_modules(void)
+{
+	char name[128], path[160];
+	FILE *list;
+	int fd;
+
+	list = fopen("/lab/modules", "r");
+	if (!list)
+		return;
+	while (fscanf(list, "%127s", name) == 1) {
+		snprintf(path, sizeof(path), "/lab/ko/%s", name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+			say("@bad module %s: %s", name, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+	fclose(list);
 }
 
 static long long now_ms(void)
@@ -294,6 +318,7 @@ int main(void)
 	setenv("TERM", "vt100", 1);
 	chdir("/");
 
+	load_modules();
 	plan = fopen("/lab/plan", "r");
 	if (plan) {
 		do_plan(plan);

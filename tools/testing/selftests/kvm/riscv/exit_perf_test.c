@@ -13,6 +13,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "kselftest.h"
@@ -160,9 +161,16 @@ static double measure(unsigned long kind, unsigned long n)
 	return (double)ticks * NSEC_PER_SECOND / hz / n;
 }
 
+/* The empty loop is always needed. */
+static bool wanted(unsigned int kind, const char *only)
+{
+	return !kind || !only || !strcmp(kinds[kind].name, only);
+}
+
 static void help(const char *name)
 {
-	printf("usage: %s [-n rounds] [-p pages]\n"
+	printf("usage: %s [-k kind] [-n rounds] [-p pages]\n"
+	       "  -k  measure only this kind of exit\n"
 	       "  -n  times that each exit is taken (default %lu)\n"
 	       "  -p  pages of the G-stage fault, 1 to %d (default %lu)\n",
 	       name, rounds, MAX_FRESH_PAGES, fresh_pages);
@@ -171,12 +179,16 @@ static void help(const char *name)
 
 int main(int argc, char *argv[])
 {
+	unsigned int kind, planned = 0;
+	const char *only = NULL;
 	double loop = 0, cost;
-	unsigned int kind;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:p:")) != -1) {
+	while ((opt = getopt(argc, argv, "k:n:p:")) != -1) {
 		switch (opt) {
+		case 'k':
+			only = optarg;
+			break;
 		case 'n':
 			rounds = strtoul(optarg, NULL, 0);
 			break;
@@ -191,8 +203,14 @@ int main(int argc, char *argv[])
 		help(argv[0]);
 
 	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(kinds));
+	for (kind = 0; kind < ARRAY_SIZE(kinds); kind++)
+		planned += wanted(kind, only);
+	if (planned < 2)
+		help(argv[0]);
+	ksft_set_plan(planned);
 	for (kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
+		if (!wanted(kind, only))
+			continue;
 		cost = measure(kind, *kinds[kind].rounds);
 		if (!kind)
 			loop = cost;
