@@ -903,14 +903,15 @@ static void guest_life(struct boot *boot)
 	unsigned long op = boot->a1;
 	unsigned int from = op_from(op);
 
-	__GUEST_ASSERT(from < MAX_VCPUS && boot->a0 == op_to(op) &&
-		       boot->pc == entry_addr(op_entry(op)) &&
-		       READ_ONCE(sh->attempt[from]) == op,
-		       "hart %lu started at %lx with %lx, attempt was %lx",
-		       boot->a0, boot->pc, op, sh->attempt[from % MAX_VCPUS]);
-	__GUEST_ASSERT(!boot->satp && !(boot->sstatus & SR_SIE),
-		       "hart %lu started with satp %lx sstatus %lx", boot->a0,
-		       boot->satp, boot->sstatus);
+	if (from >= MAX_VCPUS || boot->a0 != op_to(op) ||
+	    boot->pc != entry_addr(op_entry(op)) ||
+	    READ_ONCE(sh->attempt[from]) != op)
+		GUEST_FAIL("hart %lu started at %lx with %lx, attempt was %lx",
+			   boot->a0, boot->pc, op,
+			   sh->attempt[from % MAX_VCPUS]);
+	if (boot->satp || boot->sstatus & SR_SIE)
+		GUEST_FAIL("hart %lu started with satp %lx sstatus %lx",
+			   boot->a0, boot->satp, boot->sstatus);
 	sh->started[boot->a0]++;
 	smp_fence();
 	WRITE_ONCE(sh->ack[from], op);

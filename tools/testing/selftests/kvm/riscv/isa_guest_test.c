@@ -1119,18 +1119,58 @@ out:
 	kvm_vm_free(vm);
 }
 
+/*
+ * senvcfg is one register for host and guests.  A vCPU finds what it has
+ * written, and not what another vCPU has.
+ */
+#define SENVCFG		0x10a
+#define SENVCFG_CBZE	BIT(7)
+
+static void guest_senvcfg_set(void)
+{
+	GUEST_ASSERT_EQ(csr_read_set(SENVCFG, SENVCFG_CBZE), 0);
+	GUEST_ASSERT_EQ(csr_read(SENVCFG), SENVCFG_CBZE);
+}
+
+static void guest_senvcfg_kept(void)
+{
+	GUEST_ASSERT_EQ(csr_read(SENVCFG), SENVCFG_CBZE);
+}
+
+static void test_senvcfg(struct guest *guest)
+{
+	const char *name = "senvcfg belongs to its vCPU";
+	unsigned long val = 0;
+	struct guest other;
+	bool ok;
+
+	if (!__vcpu_has_isa_ext(guest->vcpu, KVM_RISCV_ISA_EXT_ZICBOZ)) {
+		ksft_test_result_skip("%s: the host has no Zicboz\n", name);
+		return;
+	}
+	guest_create(&other);
+	ok = run(guest, guest_senvcfg_set);
+	ok &= run(&other, guest_senvcfg_set);
+	ok &= run(guest, guest_senvcfg_kept);
+	vcpu_get_reg(guest->vcpu, RISCV_GENERAL_CSR_REG(senvcfg), &val);
+	ok &= val == SENVCFG_CBZE;
+	ksft_test_result(ok, "%s\n", name);
+	kvm_vm_free(other.vm);
+}
+
 int main(void)
 {
 	struct guest guest;
 	unsigned int i;
 
 	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(with) + ARRAY_SIZE(without) + 1);
+	ksft_set_plan(ARRAY_SIZE(with) + ARRAY_SIZE(without) + 2);
 	guest_create(&guest);
 	for (i = 0; i < ARRAY_SIZE(with); i++)
 		test_with(&guest, &with[i]);
 	for (i = 0; i < ARRAY_SIZE(without); i++)
 		test_without(&guest, &without[i]);
+	test_senvcfg(&guest);
 	kvm_vm_free(guest.vm);
 	test_lrsc();
 	ksft_finished();
