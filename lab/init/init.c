@@ -35,6 +35,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ static void say(const char *fmt, ...)
 
 static void power_off(void)
 {
+	/* On a serial console the last lines may not have left yet */
+	tcdrain(results);
 	sync();
 	reboot(RB_POWER_OFF);
 	for (;;)
