@@ -199,6 +199,16 @@ static void on_alarm(int sig)
 {
 }
 
+/* A signal may make KVM_CREATE_VM fail, so let the watchdog bark in KVM_RUN only */
+static void watch(bool on)
+{
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	pthread_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &alarm, NULL);
+}
+
 /* The other VM: computes, and shows what it has */
 static u64 witness_next(u64 h)
 {
@@ -327,6 +337,7 @@ int main(int argc, char *argv[])
 	if (!nested_supported())
 		ksft_exit_skip("KVM does not offer the H extension, see kvm.nested\n");
 	ksft_set_plan(3);
+	watch(false);
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &watchdog, NULL);
 	ksft_print_msg("seed %lu\n", (unsigned long)s);
@@ -342,6 +353,7 @@ int main(int argc, char *argv[])
 		for (i = 0; i < 32; i++)
 			vm_install_exception_handler(vm, i, l1_trap);
 
+		watch(true);
 		for (n = 0; n < 50; n++) {
 			ret = __vcpu_run(vcpu);
 			/* An access that KVM cannot emulate ends the VM */
@@ -356,6 +368,7 @@ int main(int argc, char *argv[])
 			    vcpu->run->exit_reason != KVM_EXIT_RISCV_SBI)
 				break;
 		}
+		watch(false);
 		rounds++;
 		kvm_vm_free(vm);
 		unharmed += witness_ok(witness, &h);
