@@ -1,0 +1,42 @@
+# What the kernel's make is told for KCSAN: to watch KVM, and nothing else. So races
+# that are not KVM's make no noise, and what runs before the MMU is on stays as it is.
+KCSAN_SANITIZE=n
+KCSAN_SANITIZE_aia.o=y
+KCSAN_SANITIZE_aia_aplic.o=y
+KCSAN_SANITIZE_aia_device.o=y
+KCSAN_SANITIZE_aia_imsic.o=y
+KCSAN_SANITIZE_binary_stats.o=y
+KCSAN_SANITIZE_coalesced_mmio.o=y
+KCSAN_SANITIZE_dirty_ring.o=y
+KCSAN_SANITIZE_eventfd.o=y
+KCSAN_SANITIZE_gstage.o=y
+KCSAN_SANITIZE_irqchip.o=y
+KCSAN_SANITIZE_isa.o=y
+KCSAN_SANITIZE_kvm_main.o=y
+KCSAN_SANITIZE_main.o=y
+KCSAN_SANITIZE_mmu.o=y
+KCSAN_SANITIZE_nacl.o=y
+KCSAN_SANITIZE_tlb.o=y
+KCSAN_SANITIZE_vcpu.o=y
+KCSAN_SANITIZE_vcpu_config.o=y
+KCSAN_SANITIZE_vcpu_exit.o=y
+KCSAN_SANITIZE_vcpu_fp.o=y
+KCSAN_SANITIZE_vcpu_insn.o=y
+KCSAN_SANITIZE_vcpu_onereg.o=y
+KCSAN_SANITIZE_vcpu_pmu.o=y
+KCSAN_SANITIZE_vcpu_sbi.o=y
+KCSAN_SANITIZE_vcpu_sbi_base.o=y
+KCSAN_SANITIZE_vcpu_sbi_forward.o=y
+KCSAN_SANITIZE_vcpu_sbi_fwft.o=y
+KCSAN_SANITIZE_vcpu_sbi_hsm.o=y
+KCSAN_SANITIZE_vcpu_sbi_pmu.o=y
+KCSAN_SANITIZE_vcpu_sbi_replace.o=y
+KCSAN_SANITIZE_vcpu_sbi_sta.o=y
+KCSAN_SANITIZE_vcpu_sbi_system.o=y
+KCSAN_SANITIZE_vcpu_sbi_v01.o=y
+KCSAN_SANITIZE_vcpu_timer.o=y
+KCSAN_SANITIZE_vcpu_vector.o=y
+KCSAN_SANITIZE_vm.o=y
+KCSAN_SANITIZE_vmid.o=y
+# Its own flags of kernel/kcsan/core.o, and what the compiler leaves to libatomic
+CFLAGS_core.o=-fno-conserve-stack -fno-stack-protector -DDISABLE_BRANCH_PROFILING -include @LAB@/config/kcsan.h
