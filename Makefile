@@ -29,7 +29,8 @@ help:
 	@echo '  make series             write the series, ready for git am, to out/series/BASE/'
 	@echo '  make am BASE= TREE=     apply it to your kernel tree'
 	@echo '  make run                boot the patched kernel and a guest in it, then a shell'
-	@echo '  make check              run all tests; TEST=NAME only those (a shell pattern)'
+	@echo '  make check              run all tests; TEST=NAME only those (a shell pattern),'
+	@echo '                          FULL=1 also those that take long and rarely tell more'
 	@echo
 	@echo '  make lint               checkpatch, sparse, W=1, and every patch by itself'
 	@echo '  make bench              what exits cost, against the same kernel without the series'
