@@ -8,6 +8,7 @@
  * where there is one (no kernel message can tear them there), else to the
  * console:
  *
+ *	@init NANOSECONDS		when it started, on this machine's clock
  *	@begin NAME
  *	...what the command prints...
  *	@end NAME exit=0 ms=123		or signal=N, or timeout=SECONDS
@@ -294,6 +295,27 @@ static void do_plan(FILE *plan)
 	}
 }
 
+/*
+ * For how long this machine exists, as its time CSR says: in a guest of KVM it is
+ * zero when the virtual machine is created.
+ */
+static void say_time(void)
+{
+	const char *path = "/proc/device-tree/cpus/timebase-frequency";
+	unsigned long ticks, hz = 0;
+	unsigned char be[4];
+	int fd;
+
+	asm volatile("rdtime %0" : "=r" (ticks));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, be, sizeof(be)) == sizeof(be))
+		hz = (unsigned long)be[0] << 24 | be[1] << 16 | be[2] << 8 | be[3];
+	if (fd >= 0)
+		close(fd);
+	if (hz)
+		say("@init %lu", (unsigned long)((__uint128_t)ticks * 1000000000 / hz));
+}
+
 int main(void)
 {
 	FILE *plan;
@@ -315,6 +337,7 @@ int main(void)
 
 	kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	open_results();
+	say_time();
 	signal(SIGPIPE, SIG_IGN);
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	setenv("HOME", "/", 1);
