@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,15 @@ static void guest_stop(void)
 
 /* Host library */
 
+static unsigned long get_reg(struct kvm_vcpu *vcpu, uint64_t id)
+{
+	unsigned long val = 0;
+
+	TEST_ASSERT(!__vcpu_get_reg(vcpu, id, &val), "register %lx: errno %d",
+		    (unsigned long)id, errno);
+	return val;
+}
+
 static struct kvm_vm *create_vm(unsigned int nr, void *code, void *started,
 				struct kvm_vcpu **vcpus)
 {
@@ -255,12 +265,10 @@ static struct kvm_vm *create_vm(unsigned int nr, void *code, void *started,
 
 	boot = addr_gpa2hva(vm, BOOT_BASE);
 	for (i = 0; i < nr; i++) {
-		vcpu_get_reg(vcpus[i], RISCV_CORE_REG(regs.sp), &boot[i].sp);
-		vcpu_get_reg(vcpus[i], RISCV_CORE_REG(regs.gp), &boot[i].gp);
-		vcpu_get_reg(vcpus[i], RISCV_GENERAL_CSR_REG(satp),
-			     &boot[i].next_satp);
-		vcpu_get_reg(vcpus[i], RISCV_GENERAL_CSR_REG(stvec),
-			     &boot[i].stvec);
+		boot[i].sp = get_reg(vcpus[i], RISCV_CORE_REG(regs.sp));
+		boot[i].gp = get_reg(vcpus[i], RISCV_CORE_REG(regs.gp));
+		boot[i].next_satp = get_reg(vcpus[i], RISCV_GENERAL_CSR_REG(satp));
+		boot[i].stvec = get_reg(vcpus[i], RISCV_GENERAL_CSR_REG(stvec));
 		boot[i].fn = started;
 		if (i)
 			vcpu_mp_state_set(vcpus[i], &stopped);
@@ -332,11 +340,11 @@ static void test_state_seen(void)
 	start_1(vcpus[0]);
 
 	vcpu_mp_state_get(vcpus[1], &mp);
-	vcpu_get_reg(vcpus[1], RISCV_CORE_REG(regs.pc), &pc);
-	vcpu_get_reg(vcpus[1], RISCV_CORE_REG(regs.a0), &a0);
-	vcpu_get_reg(vcpus[1], RISCV_CORE_REG(regs.a1), &a1);
-	vcpu_get_reg(vcpus[1], RISCV_GENERAL_CSR_REG(satp), &satp);
-	vcpu_get_reg(vcpus[1], RISCV_GENERAL_CSR_REG(sstatus), &sstatus);
+	pc = get_reg(vcpus[1], RISCV_CORE_REG(regs.pc));
+	a0 = get_reg(vcpus[1], RISCV_CORE_REG(regs.a0));
+	a1 = get_reg(vcpus[1], RISCV_CORE_REG(regs.a1));
+	satp = get_reg(vcpus[1], RISCV_GENERAL_CSR_REG(satp));
+	sstatus = get_reg(vcpus[1], RISCV_GENERAL_CSR_REG(sstatus));
 	ksft_print_msg("mp_state %u pc %lx a0 %lx a1 %lx satp %lx sstatus %lx\n",
 		       mp.mp_state, pc, a0, a1, satp, sstatus);
 	ksft_test_result(mp.mp_state == KVM_MP_STATE_RUNNABLE &&
@@ -375,7 +383,6 @@ static void test_unfinished_exit(void)
 {
 	struct kvm_mp_state stopped = { .mp_state = KVM_MP_STATE_STOPPED };
 	struct kvm_vcpu *vcpus[2];
-	unsigned long pc;
 	struct kvm_vm *vm;
 	struct ucall uc;
 
@@ -392,7 +399,8 @@ static void test_unfinished_exit(void)
 	/* The VMM powers the vCPU off instead of finishing the read */
 	vcpu_mp_state_set(vcpus[1], &stopped);
 	start_1(vcpus[0]);
-	vcpu_get_reg(vcpus[1], RISCV_CORE_REG(regs.pc), &pc);
+	/* Whoever looks at the vCPU makes the reset come now */
+	get_reg(vcpus[1], RISCV_CORE_REG(regs.pc));
 
 	TEST_ASSERT_EQ(run_to_ucall(vcpus[1], &uc), UCALL_SYNC);
 	ksft_print_msg("pc %lx a1 %lx\n", uc.args[0], uc.args[1]);
@@ -532,7 +540,8 @@ static void on_kick(int sig)
 		this_vcpu->run->immediate_exit = 1;
 }
 
-#define NR_CORE_REGS	(sizeof(struct kvm_riscv_core) / sizeof(long))
+/* Some kernels have more behind these, for extensions that a vCPU may lack */
+#define NR_CORE_REGS	(offsetof(struct kvm_riscv_core, mode) / sizeof(long) + 1)
 #define NR_CSR_REGS	(sizeof(struct kvm_riscv_csr) / sizeof(long))
 
 /*
@@ -552,9 +561,9 @@ static void meddle(struct runner *r)
 
 	vcpu_mp_state_get(vcpu, &mp);
 	for (i = 0; i < NR_CORE_REGS; i++)
-		vcpu_get_reg(vcpu, core_id + i, &core[i]);
+		core[i] = get_reg(vcpu, core_id + i);
 	for (i = 0; i < NR_CSR_REGS; i++)
-		vcpu_get_reg(vcpu, csr_id + i, &csr[i]);
+		csr[i] = get_reg(vcpu, csr_id + i);
 
 	if (mp.mp_state == KVM_MP_STATE_STOPPED) {
 		if (!(rand_r(&r->seed) % 4))
@@ -771,15 +780,17 @@ static void guest_fence_control(void)
 	}
 }
 
-static uint64_t *leaf_pte(struct kvm_vm *vm, unsigned long va,
+static uint64_t *leaf_pte(struct kvm_vcpu *vcpu, unsigned long va,
 			  unsigned long *table_gpa)
 {
-	unsigned long gpa = vm->pgd;
+	unsigned long satp = get_reg(vcpu, RISCV_GENERAL_CSR_REG(satp));
+	/* The modes are numbered: 8 is Sv39 with 3 levels, 9 Sv48, 10 Sv57 */
+	int level = (satp >> 60) - 8 + 3 - 1;
+	unsigned long gpa = (satp & (BIT(44) - 1)) << 12;
 	uint64_t *ptep;
-	int level;
 
-	for (level = vm->pgtable_levels - 1; ; level--) {
-		ptep = addr_gpa2hva(vm, gpa);
+	for (;; level--) {
+		ptep = addr_gpa2hva(vcpu->vm, gpa);
 		ptep += (va >> (12 + 9 * level)) & 0x1ff;
 		if (!level)
 			break;
@@ -809,7 +820,7 @@ static void test_remote_fences(void)
 		*(unsigned long *)addr_gpa2hva(vm, page[i]) = i;
 	}
 	virt_map(vm, PAGE_VA, page[0], 1);
-	ptep = leaf_pte(vm, PAGE_VA, &table);
+	ptep = leaf_pte(vcpus[0], PAGE_VA, &table);
 	virt_map(vm, TABLE_VA, table, 1);
 	sh->pte = (PAGE_VA >> 12) & 0x1ff;
 	sh->pte_val[0] = *ptep;
