@@ -110,18 +110,6 @@ static __always_inline long nacl_ecall(unsigned long fid, unsigned long arg)
 	return a0;
 }
 
-/* All writes and all fences of this hart that still wait. */
-static __always_inline long nacl_sync_all(void)
-{
-	long err = 0;
-
-	if (kvm_riscv_nacl_has(SYNC_CSR))
-		err = nacl_ecall(SBI_EXT_NACL_SYNC_CSR, -1UL);
-	if (!err && kvm_riscv_nacl_has(SYNC_HFENCE))
-		err = nacl_ecall(SBI_EXT_NACL_SYNC_HFENCE, -1UL);
-	return err;
-}
-
 static bool nacl_csr_waits(const struct nacl_shmem *shmem)
 {
 	unsigned int i;
@@ -133,9 +121,24 @@ static bool nacl_csr_waits(const struct nacl_shmem *shmem)
 	return false;
 }
 
-static bool nacl_hfence_waits(const struct nacl_shmem *shmem, unsigned int i)
+static __always_inline bool nacl_hfence_waits(const struct nacl_shmem *shmem,
+					      unsigned int i)
 {
 	return READ_ONCE(shmem->hfence[i].config) & NACL_HFENCE_PENDING;
+}
+
+/* All writes and all fences of this hart that still wait. */
+static __always_inline long nacl_sync_all(const struct nacl_cpu *nacl)
+{
+	long err = 0;
+
+	if (kvm_riscv_nacl_has(SYNC_CSR))
+		err = nacl_ecall(SBI_EXT_NACL_SYNC_CSR, -1UL);
+	/* Entries are used in turn: if the last one does not wait, none does. */
+	if (!err && kvm_riscv_nacl_has(SYNC_HFENCE) &&
+	    nacl_hfence_waits(nacl->shmem, nacl->last_hfence))
+		err = nacl_ecall(SBI_EXT_NACL_SYNC_HFENCE, -1UL);
+	return err;
 }
 
 static void nacl_report(const char *what, long err)
@@ -333,7 +336,7 @@ void noinstr kvm_riscv_nacl_enter_exit(struct kvm_vcpu *vcpu,
 						 SBI_EXT_NACL_SYNC_SRET,
 						 SBI_EXT_NACL);
 	} else {
-		err = nacl_sync_all();
+		err = nacl_sync_all(nacl);
 		if (likely(!err))
 			__kvm_riscv_switch_to(&vcpu->arch);
 	}
@@ -436,7 +439,7 @@ void kvm_riscv_nacl_disable(void)
 	if (!nacl->enabled)
 		return;
 
-	nacl_report("disable", nacl_sync_all());
+	nacl_report("disable", nacl_sync_all(nacl));
 	if (nacl_unshare())
 		kvm_err("NACL: CPU%d cannot take its memory back\n",
 			smp_processor_id());
@@ -446,8 +449,14 @@ void kvm_riscv_nacl_disable(void)
 
 static void nacl_try(void *refused)
 {
-	if (nacl_share(this_cpu_ptr(&nacl_cpu)->shmem) || nacl_unshare())
-		WRITE_ONCE(*(bool *)refused, true);
+	struct nacl_cpu *nacl = this_cpu_ptr(&nacl_cpu);
+
+	if (!nacl_share(nacl->shmem)) {
+		if (!nacl_unshare())
+			return;
+		nacl->enabled = true;
+	}
+	WRITE_ONCE(*(bool *)refused, true);
 }
 
 static void nacl_free(void)

@@ -134,7 +134,9 @@ int kvm_riscv_nested_hfence_vvma_insn(struct kvm_vcpu *vcpu, struct kvm_run *run
 	if (!kvm_riscv_nested_vcpu(vcpu) || !L1_HS_MODE(vcpu))
 		return KVM_INSN_ILLEGAL_TRAP;
 
+	kvm_riscv_tlb_flush_begin(vcpu);
 	kvm_riscv_nested_hfence_vvma(vcpu->kvm, vmid, local_hfence_vvma, &v);
+	kvm_riscv_tlb_flush_end();
 	return KVM_INSN_CONTINUE_NEXT_SEPC;
 }
 

@@ -138,12 +138,25 @@ static void autoswap(struct kvm_vcpu *vcpu)
 	kvm_riscv_nested_csr_write(vcpu, CSR_HSTATUS, new);
 }
 
+/* Bring words of CSR space up to date, except what L1 wrote and L0 has still to read */
+static void flush_rows(struct kvm_vcpu *vcpu, u64 rows)
+{
+	unsigned int row, index;
+
+	while (rows) {
+		row = __ffs(rows);
+		rows &= rows - 1;
+		index = kvm_riscv_nested_csr_row_index(row);
+		if (!csr_dirty(vcpu, index))
+			shmem_write(vcpu, csr_word(index),
+				    kvm_riscv_nested_csr_row_read(vcpu, row));
+	}
+}
+
 /* Bring the shared memory up to date for L1, between shmem_begin() and _end() */
 static void flush(struct kvm_vcpu *vcpu)
 {
 	struct kvm_nested_nacl *nacl = &vcpu->arch.nested.nacl;
-	unsigned int row, index;
-	u64 stale;
 
 	if (nacl->swap) {
 		nacl->swap = false;
@@ -151,17 +164,8 @@ static void flush(struct kvm_vcpu *vcpu)
 		kvm_riscv_nested_hstatus_changed(vcpu);
 	}
 
-	stale = nacl->stale & nacl->rows;
+	flush_rows(vcpu, nacl->stale & nacl->rows);
 	nacl->stale = 0;
-	while (stale) {
-		row = __ffs(stale);
-		stale &= stale - 1;
-		index = kvm_riscv_nested_csr_row_index(row);
-		/* What L1 wrote there is still to be read */
-		if (!csr_dirty(vcpu, index))
-			shmem_write(vcpu, csr_word(index),
-				    kvm_riscv_nested_csr_row_read(vcpu, row));
-	}
 }
 
 static bool flush_pending(struct kvm_vcpu *vcpu)
@@ -171,28 +175,48 @@ static bool flush_pending(struct kvm_vcpu *vcpu)
 	return !vcpu->arch.nested.virt && (nacl->stale || nacl->swap);
 }
 
+/*
+ * Words that are out of date while L2 runs, of CSRs that it cannot change. Those
+ * that it can change are on the hart, and are looked at when it is left.
+ */
+static u64 stale_in_l2(struct kvm_vcpu *vcpu)
+{
+	if (!vcpu->arch.nested.virt)
+		return 0;
+
+	return vcpu->arch.nested.nacl.stale & ~kvm_riscv_nested_csr_rows_of_l2;
+}
+
 /**
- * kvm_riscv_nested_nacl_flush - bring the shared memory up to date for L1
+ * kvm_riscv_nested_nacl_flush - bring the shared memory up to date
  * @vcpu: loaded vCPU
  *
- * Does nothing if L2 is what the vCPU runs next.
+ * If L2 is what the vCPU runs next, that is about the CSRs that L1 wrote, so
+ * that what L1 finds after L2 does not depend on where the vCPU was saved and
+ * restored.
  *
  * Context: process context, srcu held, may sleep.
  * Return: 0 or an errno, -EFAULT if there is no memory.
  */
 int kvm_riscv_nested_nacl_flush(struct kvm_vcpu *vcpu)
 {
+	struct kvm_nested_nacl *nacl = &vcpu->arch.nested.nacl;
 	unsigned long flags;
 	int ret;
 
-	if (!flush_pending(vcpu))
+	if (!flush_pending(vcpu) && !stale_in_l2(vcpu))
 		return 0;
 
 	ret = kvm_riscv_nested_shmem_begin(vcpu, &flags);
 	if (ret)
 		return ret;
 
-	flush(vcpu);
+	if (vcpu->arch.nested.virt) {
+		flush_rows(vcpu, stale_in_l2(vcpu) & nacl->rows);
+		nacl->stale &= kvm_riscv_nested_csr_rows_of_l2;
+	} else {
+		flush(vcpu);
+	}
 	kvm_riscv_nested_shmem_end(vcpu, flags);
 	return 0;
 }
@@ -242,15 +266,27 @@ void kvm_riscv_nested_nacl_left_l2(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvm_riscv_nested_nacl_csrs_changed - note that CSRs changed without a write
+ * kvm_riscv_nested_nacl_took_trap - note that L0 raised a trap from V = 0 for L1
  * @vcpu: vCPU that runs L1
+ *
+ * Only about the CSRs that the trap writes: L1 may have stored a new value in the
+ * word of any other, and not yet come to marking it.
  *
  * Context: any
  */
-void kvm_riscv_nested_nacl_csrs_changed(struct kvm_vcpu *vcpu)
+void kvm_riscv_nested_nacl_took_trap(struct kvm_vcpu *vcpu)
 {
-	if (has_shmem(vcpu))
-		vcpu->arch.nested.nacl.stale |= kvm_riscv_nested_csr_rows_of_l2;
+	static const u16 written[] = { CSR_HSTATUS, CSR_HTVAL, CSR_HTINST };
+	int i, row;
+
+	if (!has_shmem(vcpu))
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(written); i++) {
+		row = kvm_riscv_nested_csr_row(vcpu, SBI_NACL_SHMEM_CSR_INDEX(written[i]));
+		if (row >= 0)
+			vcpu->arch.nested.nacl.stale |= BIT_ULL(row);
+	}
 }
 
 /* The hypervisor fence of one entry, as words that were read from it */
@@ -341,7 +377,9 @@ static void hfence_run(struct kvm_vcpu *vcpu, struct hfence *f)
 	case SBI_NACL_SHMEM_HFENCE_TYPE_VVMA_ALL:
 	case SBI_NACL_SHMEM_HFENCE_TYPE_VVMA_ASID:
 	case SBI_NACL_SHMEM_HFENCE_TYPE_VVMA_ASID_ALL:
+		kvm_riscv_tlb_flush_begin(vcpu);
 		kvm_riscv_nested_hfence_vvma(kvm, f->vmid, local_hfence_vvma, f);
+		kvm_riscv_tlb_flush_end();
 		break;
 	}
 }
@@ -352,7 +390,7 @@ static int sync_hfence_entry(struct kvm_vcpu *vcpu, unsigned int i)
 	u64 config, pnum, pcount;
 	unsigned long flags;
 	struct hfence f;
-	__le64 *word;
+	u64 *word;
 	int ret;
 
 	ret = kvm_riscv_nested_shmem_begin(vcpu, &flags);
@@ -375,9 +413,9 @@ static int sync_hfence_entry(struct kvm_vcpu *vcpu, unsigned int i)
 	if (ret)
 		return ret;
 	/* Should the entry have been replaced meanwhile, it stays pending */
-	word = shmem_word(vcpu, SBI_NACL_SHMEM_HFENCE_ENTRY_CONFIG(i));
-	cmpxchg(word, cpu_to_le64(config),
-		cpu_to_le64(config & ~SBI_NACL_SHMEM_HFENCE_CONFIG_PEND));
+	word = (__force u64 *)shmem_word(vcpu, SBI_NACL_SHMEM_HFENCE_ENTRY_CONFIG(i));
+	cmpxchg(word, (__force u64)cpu_to_le64(config),
+		(__force u64)cpu_to_le64(config & ~SBI_NACL_SHMEM_HFENCE_CONFIG_PEND));
 	kvm_riscv_nested_shmem_end(vcpu, flags);
 
 	return 0;
@@ -413,6 +451,7 @@ static int sync_hfence_all(struct kvm_vcpu *vcpu)
 	while (!ret && pending) {
 		ret = sync_hfence_entry(vcpu, __ffs(pending));
 		pending &= pending - 1;
+		cond_resched();
 	}
 
 	return ret;
@@ -620,14 +659,19 @@ static int kvm_sbi_ext_nacl_handler(struct kvm_vcpu *vcpu, struct kvm_run *run,
 				    struct kvm_vcpu_sbi_return *retdata)
 {
 	unsigned long fid = vcpu->arch.guest_context.a6;
+	int ret;
 
 	if (!kvm_riscv_nested_vcpu(vcpu) || fid >= ARRAY_SIZE(nacl_functions)) {
 		retdata->err_val = SBI_ERR_NOT_SUPPORTED;
 		return 0;
 	}
 
-	return nacl_functions[array_index_nospec(fid, ARRAY_SIZE(nacl_functions))]
+	ret = nacl_functions[array_index_nospec(fid, ARRAY_SIZE(nacl_functions))]
 			(vcpu, retdata);
+	if (ret == -EINTR)
+		kvm_handle_signal_exit(vcpu);
+
+	return ret;
 }
 
 static unsigned long kvm_sbi_ext_nacl_probe(struct kvm_vcpu *vcpu)

@@ -18,6 +18,7 @@
 #include <asm/kvm_gstage.h>
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_vcpu_nested.h>
+#include <asm/sbi.h>
 #include "nested.h"
 
 /* Have the VM's G-stage map a page of L1 for writing */
@@ -70,6 +71,11 @@ static int try_map(struct kvm_vcpu *vcpu)
 	int i, ret = 0;
 
 	kvm_riscv_gstage_init(&gstage, vcpu->kvm);
+
+	/* The G-stage would take this for another address */
+	if (shmem->gpa + SBI_NACL_SHMEM_SIZE - 1 >=
+	    kvm_riscv_gstage_gpa_size(gstage.pgd_levels))
+		return -EFAULT;
 
 	read_lock(&vcpu->kvm->mmu_lock);
 	for (i = 0; !ret && i < NESTED_SHMEM_PAGES; i++)

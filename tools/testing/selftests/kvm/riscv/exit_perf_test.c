@@ -10,6 +10,7 @@
  *
  * Prints, for each kind, a line "cost KIND FIGURE" besides the TAP.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@
 
 static unsigned long rounds = 2000;
 static unsigned long fresh_pages = 256;
+static bool without_h;
 
 static void exit_none(unsigned long i)
 {
@@ -127,6 +129,15 @@ static uint64_t run_loop(struct kvm_vcpu *vcpu)
 	}
 }
 
+/* A guest with the H extension could be a hypervisor, and its exits cost more. */
+static void take_h(struct kvm_vcpu *vcpu)
+{
+	int ret = __vcpu_set_reg(vcpu, KVM_REG_RISCV | KVM_REG_SIZE_U64 |
+				 KVM_REG_RISCV_ISA_EXT | KVM_RISCV_ISA_EXT_H, 0);
+
+	TEST_ASSERT(!ret, "the H extension cannot be taken away: %s", strerror(errno));
+}
+
 static double measure(unsigned long kind, unsigned long n)
 {
 	struct kvm_vcpu *vcpu;
@@ -136,6 +147,8 @@ static double measure(unsigned long kind, unsigned long n)
 	int ret;
 
 	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
+	if (without_h)
+		take_h(vcpu);
 	/* Without vectors an unexpected trap would loop in the guest for ever. */
 	vm_init_vector_tables(vm);
 	vcpu_init_vector_tables(vcpu);
@@ -169,7 +182,8 @@ static bool wanted(unsigned int kind, const char *only)
 
 static void help(const char *name)
 {
-	printf("usage: %s [-k kind] [-n rounds] [-p pages]\n"
+	printf("usage: %s [-H] [-k kind] [-n rounds] [-p pages]\n"
+	       "  -H  without the H extension, if KVM would give it to the guest\n"
 	       "  -k  measure only this kind of exit\n"
 	       "  -n  times that each exit is taken (default %lu)\n"
 	       "  -p  pages of the G-stage fault, 1 to %d (default %lu)\n",
@@ -184,8 +198,11 @@ int main(int argc, char *argv[])
 	double loop = 0, cost;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "k:n:p:")) != -1) {
+	while ((opt = getopt(argc, argv, "Hk:n:p:")) != -1) {
 		switch (opt) {
+		case 'H':
+			without_h = true;
+			break;
 		case 'k':
 			only = optarg;
 			break;

@@ -1460,6 +1460,52 @@ static void handle_mmio(struct kvm_vcpu *vcpu, void *l1)
 	}
 }
 
+/* --- Guest debug ------------------------------------------------------------ */
+
+static u64 debug_delegated;
+
+/* Steps over the breakpoint and counts */
+static void __attribute__((naked, aligned(4))) l2_on_breakpoint(void)
+{
+	asm volatile("csrr t0, sepc\n"
+		     "addi t0, t0, 4\n"
+		     "csrw sepc, t0\n"
+		     "csrr t0, sscratch\n"
+		     "addi t0, t0, 1\n"
+		     "csrw sscratch, t0\n"
+		     "sret");
+}
+
+static void l2_debug(void)
+{
+	u32 *device = (u32 *)(L2_VA + 0x10000000);
+	int i;
+
+	csr_w(CSR_STVEC, (u64)l2_on_breakpoint);
+	csr_w(CSR_SSCRATCH, 0);
+	for (i = 0; i < 2; i++) {
+		/* The host sets or clears guest debug here */
+		WRITE_ONCE(*device, i);
+		asm volatile(".option push\n.option norvc\nebreak\n.option pop"
+			     ::: "t0", "memory");
+	}
+	nested_l2_call(csr(CSR_SSCRATCH));
+}
+
+static void l1_debug(void)
+{
+	nested_init(&ctx, l2_debug);
+	nested_map(&nested_pgt, L2_VA + 0x10000000, NESTED_MMIO_GPA, 0, NESTED_PTE_RWX);
+	csr_w(CSR_HEDELEG, debug_delegated ? BIT(CAUSE_BREAKPOINT) : 0);
+	nested_run(&ctx);
+	if (!debug_delegated) {
+		expect_exit(CAUSE_BREAKPOINT);
+		resume(0);
+	}
+	expect_call(debug_delegated);
+	GUEST_DONE();
+}
+
 enum need { NOTHING, SSTC, V, D };
 
 static const struct {
@@ -1680,6 +1726,45 @@ static bool test_virt_without_h(void)
 	return pass;
 }
 
+static bool run_is(struct kvm_vcpu *vcpu, u32 reason)
+{
+	vcpu_run(vcpu);
+	if (vcpu->run->exit_reason != reason)
+		ksft_print_msg("exit reason %u instead of %u\n", vcpu->run->exit_reason, reason);
+
+	return vcpu->run->exit_reason == reason;
+}
+
+/* The debugger of L0 comes before L1 and L2, and only while it is on */
+static bool test_debug(bool delegated)
+{
+	struct kvm_guest_debug on = { .control = KVM_GUESTDBG_ENABLE }, off = { 0 };
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm = nested_vm_create(&vcpu, l1_debug, VM_MEM_SRC_ANONYMOUS);
+	struct ucall uc;
+	bool pass;
+
+	*(u64 *)addr_gva2hva(vm, (gva_t)&debug_delegated) = delegated;
+	pass = run_is(vcpu, KVM_EXIT_MMIO);
+	vcpu_ioctl(vcpu, KVM_SET_GUEST_DEBUG, &on);
+	pass = pass && run_is(vcpu, KVM_EXIT_DEBUG) &&
+	       vcpu_get_reg(vcpu, RISCV_CORE_REG(virt)) == KVM_RISCV_VIRT_ON;
+	vcpu_set_reg(vcpu, RISCV_CORE_REG(regs.pc),
+		     vcpu_get_reg(vcpu, RISCV_CORE_REG(regs.pc)) + 4);
+	pass = pass && run_is(vcpu, KVM_EXIT_MMIO);
+	vcpu_ioctl(vcpu, KVM_SET_GUEST_DEBUG, &off);
+	if (pass) {
+		vcpu_run(vcpu);
+		pass = get_ucall(vcpu, &uc) == UCALL_DONE;
+		if (uc.cmd == UCALL_ABORT)
+			ksft_print_msg("%s at %s:%ld\n", uc.buffer,
+				       (const char *)uc.args[GUEST_FILE], uc.args[GUEST_LINE]);
+	}
+	kvm_vm_free(vm);
+
+	return pass;
+}
+
 int main(int argc, char *argv[])
 {
 	int i;
@@ -1688,7 +1773,7 @@ int main(int argc, char *argv[])
 	if (!nested_supported())
 		ksft_exit_skip("KVM does not offer the H extension, see kvm.nested\n");
 
-	ksft_set_plan(ARRAY_SIZE(tests) + 2);
+	ksft_set_plan(ARRAY_SIZE(tests) + 4);
 	for (i = 0; i < ARRAY_SIZE(tests); i++) {
 		if (argc > 1 && i != atoi(argv[1])) {
 			ksft_test_result_skip("%s: not asked for\n", tests[i].name);
@@ -1703,6 +1788,8 @@ int main(int argc, char *argv[])
 	}
 	ksft_test_result(test_shared_cpu(),
 			 "a vCPU in L2 after one with interrupts enabled and pending\n");
+	ksft_test_result(test_debug(false), "guest debug of L2\n");
+	ksft_test_result(test_debug(true), "guest debug of L2 with delegated breakpoints\n");
 	ksft_test_result(test_virt_without_h(), "virt has no effect without H\n");
 	ksft_finished();
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -162,6 +163,10 @@ static void l1_code(u64 s)
 			nested_map(&nested_pgt, NESTED_L2_ADDR + rnd() % NESTED_TEST_PAGES * 4096,
 				   NESTED_TEST_GPA + rnd() % NESTED_TEST_PAGES * 4096,
 				   0, NESTED_PTE_RWX);
+		/* The same page again and again */
+		for (n = rnd() % 16; n; n--)
+			nested_map(&nested_pgt, NESTED_L2_ADDR + rnd() % 64 * 4096,
+				   NESTED_TEST_GPA + rnd() % 3 * 4096, 0, NESTED_PTE_RWX);
 		/* The entry for the code of L2 is the first, leave that alone most times */
 		for (n = rnd() % 8; n; n--)
 			root[1 + rnd() % 2047] = rnd_pte();
@@ -192,6 +197,32 @@ static void l1_code(u64 s)
 		}
 		csr_clear(CSR_SIE, BIT(5));
 		GUEST_SYNC(0);
+	}
+}
+
+/* What userspace does to the memory of L1 meanwhile */
+static void disturb(struct kvm_vm *vm, void *tables)
+{
+	static unsigned long bitmap[NESTED_TEST_PAGES / 64];
+	void *mem = addr_gpa2hva(vm, NESTED_TEST_GPA);
+
+	switch (rnd() % 8) {
+	case 0:
+		madvise(mem, NESTED_TEST_PAGES * 4096, MADV_DONTNEED);
+		break;
+	case 1:
+		madvise(tables + rnd() % NESTED_NR_TABLES * 4096, 4096, MADV_DONTNEED);
+		break;
+	case 2:
+		vm_mem_region_set_flags(vm, 1, rnd() & KVM_MEM_LOG_DIRTY_PAGES);
+		break;
+	case 3:
+		if (memslot2region(vm, 1)->region.flags & KVM_MEM_LOG_DIRTY_PAGES)
+			kvm_vm_get_dirty_log(vm, 1, bitmap);
+		break;
+	default:
+		madvise(mem + rnd() % 64 * 4096, 4096, MADV_DONTNEED);
+		break;
 	}
 }
 
@@ -314,6 +345,7 @@ int main(int argc, char *argv[])
 	long before = 0, lost;
 	int i, ret, n, opt, seconds = 5;
 	bool quarantine = false;
+	void *tables;
 	time_t end;
 
 	while ((opt = getopt(argc, argv, "qt:s:")) != -1) {
@@ -349,6 +381,10 @@ int main(int argc, char *argv[])
 			before = free_memory();
 		vm = nested_vm_create(&vcpu, l1_code, rounds % 2 ? VM_MEM_SRC_ANONYMOUS_THP :
 								   VM_MEM_SRC_ANONYMOUS);
+		/* Before L1 or L2 can overwrite it */
+		tables = addr_gpa2hva(vm, ((struct nested_pgt *)
+					   addr_gva2hva(vm, (gva_t)&nested_pgt))->gpa);
+		seed = s | 1;
 		vcpu_args_set(vcpu, 1, s++ | 1);
 		for (i = 0; i < 32; i++)
 			vm_install_exception_handler(vm, i, l1_trap);
@@ -367,6 +403,7 @@ int main(int argc, char *argv[])
 			if (vcpu->run->exit_reason != KVM_EXIT_MMIO &&
 			    vcpu->run->exit_reason != KVM_EXIT_RISCV_SBI)
 				break;
+			disturb(vm, tables);
 		}
 		watch(false);
 		rounds++;

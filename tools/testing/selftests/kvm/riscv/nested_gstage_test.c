@@ -582,8 +582,7 @@ static void host_fences(struct kvm_vm *vm, struct kvm_vcpu *vcpu)
 
 static void host_many(struct kvm_vm *vm, struct kvm_vcpu *vcpu)
 {
-	u64 tables = 0;
-	int i;
+	u64 tables;
 
 	TEST_ASSERT(run(vcpu) == UCALL_SYNC, "L1 is done already");
 	tables = vm_get_stat(vm, nested_shadow_tables);
@@ -591,12 +590,8 @@ static void host_many(struct kvm_vm *vm, struct kvm_vcpu *vcpu)
 	TEST_ASSERT(vm_get_stat(vm, nested_shadow_overflows) >= 2 * MANY / MANY_LIMIT,
 		    "%lu overflows", vm_get_stat(vm, nested_shadow_overflows));
 
+	/* The tables stay, for what they map next */
 	madvise(addr_gpa2hva(vm, NESTED_TEST_GPA), NESTED_TEST_PAGES * 4096, MADV_DONTNEED);
-	for (i = 0; i < 1000 && vm_get_stat(vm, nested_shadow_tables); i++)
-		usleep(1000);
-	TEST_ASSERT(!vm_get_stat(vm, nested_shadow_tables), "%lu page tables left",
-		    vm_get_stat(vm, nested_shadow_tables));
-
 	TEST_ASSERT(run(vcpu) == UCALL_SYNC, "L1 is done already");
 	TEST_ASSERT(vm_get_stat(vm, nested_shadow_tables), "no page tables");
 	host_done(vm, vcpu);
