@@ -19,6 +19,7 @@
 BEGIN {
 	ENDLESS = 1000000000
 	NO_EOL = "\001"		# ends the text of a line that lacks its newline
+	HUNK = "\001"		# no file: the segments that a hunk makes
 	read_adds(ENVIRON["ADDS"])
 }
 
@@ -151,9 +152,10 @@ function add_line(p, line) {
 # known speaks against that, else, as git am would find it, where most of them
 # are known to stand, and nearest; 0 when nowhere.
 function find(p, want,   end, d, n, most, at) {
-	end = show(p)
+	end = show(p, want, want + olds)
 	if (fits(want, end) >= 0)
 		return want
+	show(p, 1, end)
 	most = at = 0
 	for (d = 1; d < 1000; d++) {
 		if ((n = fits(want + d, end)) > most) {
@@ -168,17 +170,27 @@ function find(p, want,   end, d, n, most, at) {
 	return at
 }
 
-# Set shown[line] to what is known of the tip of file p; return its end.
-function show(p,   i, b, t, end) {
+# Set shown[line] to what is known of the lines from to to of the tip of file p;
+# return the end of the file.
+function show(p, from, to,   i, b, t, end) {
 	split("", shown)
+	if (!in_base[p]) {
+		# All of it is text, one segment for each line
+		for (t = max(from, 1); t <= to && t <= count[p]; t++)
+			shown[t] = content[p, t]
+		return count[p] + 1
+	}
 	t = 1
 	for (i = 1; i <= count[p]; i++) {
 		if (!first[p, i]) {
-			shown[t++] = content[p, i]
+			if (t >= from && t <= to)
+				shown[t] = content[p, i]
+			t++
 			continue
 		}
 		end = min(last[p, i], shown_to[p])
-		for (b = first[p, i]; b <= end; b++)
+		end = min(end, first[p, i] + to - t)
+		for (b = first[p, i] + max(from - t, 0); b <= end; b++)
 			if ((p, b) in base_text)
 				shown[t + b - first[p, i]] = base_text[p, b]
 		t += last[p, i] - first[p, i] + 1
@@ -204,22 +216,45 @@ function min(a, b) {
 	return a < b ? a : b
 }
 
-# Put op[] into file p at line at of its tip.
-function apply_hunk(p, at,   i, n, k, t, b, end, skip) {
+function max(a, b) {
+	return a > b ? a : b
+}
+
+# How many lines of the tip segment i of file p is
+function lines(p, i) {
+	return first[p, i] ? last[p, i] - first[p, i] + 1 : 1
+}
+
+# Put op[] into file p at line at of its tip. The segments before that stay as they
+# are, and those behind are moved.
+function apply_hunk(p, at,   i, n, k, t, b, end, skip, start, stop, d) {
 	n = count[p]
-	for (i = 1; i <= n; i++) {
+	if (!in_base[p]) {
+		start = t = min(at, n + 1)
+		stop = at + olds
+	} else {
+		t = 1
+		for (start = 1; start <= n && t + lines(p, start) <= at; start++)
+			t += lines(p, start)
+		b = t
+		for (stop = start; stop <= n; stop++)
+			if ((b += lines(p, stop)) > at + olds)
+				break
+	}
+	stop = min(stop, n)
+	for (i = start; i <= stop; i++) {
 		was_first[i] = first[p, i]
 		was_last[i] = last[p, i]
 		was_content[i] = content[p, i]
 	}
-	count[p] = 0
-	t = k = 1
-	for (i = 1; i <= n; i++) {
+	count[HUNK] = 0
+	k = 1
+	for (i = start; i <= stop; i++) {
 		if (!was_first[i]) {
 			if (t >= at)
-				k = insert_from(p, k)
+				k = insert_from(HUNK, k)
 			if (t < at || k > ops || op[k] == " ")
-				put_text(p, was_content[i])
+				put_text(HUNK, was_content[i])
 			if (t++ >= at && k <= ops)
 				k++
 			continue
@@ -228,27 +263,45 @@ function apply_hunk(p, at,   i, n, k, t, b, end, skip) {
 		end = was_last[i]
 		if (t < at) {
 			skip = min(at - t, end - b + 1)
-			put_run(p, b, b + skip - 1)
+			put_run(HUNK, b, b + skip - 1)
 			t += skip
 			b += skip
 		}
 		while (b <= end) {
-			k = insert_from(p, k)
+			k = insert_from(HUNK, k)
 			if (k > ops) {
-				put_run(p, b, end)
+				put_run(HUNK, b, end)
 				break
 			}
 			base_text[p, b] = op_text[k]
 			if (b > shown_to[p])
 				shown_to[p] = b
 			if (op[k] == " ")
-				put_run(p, b, b)
+				put_run(HUNK, b, b)
 			k++
 			b++
 			t++
 		}
 	}
-	insert_from(p, k)
+	insert_from(HUNK, k)
+
+	d = start - 1 + count[HUNK] - stop
+	if (d < 0)
+		for (i = stop + 1; i <= n; i++)
+			move(p, i, p, i + d)
+	else if (d > 0)
+		for (i = n; i > stop; i--)
+			move(p, i, p, i + d)
+	for (i = 1; i <= count[HUNK]; i++)
+		move(HUNK, i, p, start - 1 + i)
+	count[p] = n + d
+}
+
+function move(from, i, to, j) {
+	if (first[to, j] = first[from, i])
+		last[to, j] = last[from, i]
+	else
+		content[to, j] = content[from, i]
 }
 
 # Insert the new lines from op k on; return the next op that is none.
