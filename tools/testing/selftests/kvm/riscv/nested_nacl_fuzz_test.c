@@ -450,7 +450,11 @@ static void fuzz(u64 seed, u64 *errors, u64 *stuck)
 			break;
 	}
 	atomic_store(&stop, true);
-	pthread_join(threads[0], NULL);
+	/* Whatever L1 made of the code of the other vCPU, a signal gets it out */
+	while (pthread_tryjoin_np(threads[0], NULL)) {
+		pthread_kill(threads[0], SIGUSR1);
+		usleep(1000);
+	}
 	pthread_join(threads[1], NULL);
 	kvm_vm_free(vm);
 }
@@ -502,6 +506,7 @@ int main(int argc, char *argv[])
 	sigaddset(&alarm, SIGALRM);
 	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
 	sigaction(SIGALRM, &sa, NULL);
+	sigaction(SIGUSR1, &sa, NULL);
 	TEST_ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
 	ksft_print_msg("seed %lu\n", (unsigned long)s);
 
