@@ -1465,7 +1465,7 @@ static void handle_mmio(struct kvm_vcpu *vcpu, void *l1)
 static u64 debug_delegated;
 
 /* Steps over the breakpoint and counts */
-static void __attribute__((naked, aligned(4))) l2_on_breakpoint(void)
+static void __attribute__((naked)) __aligned(4) l2_on_breakpoint(void)
 {
 	asm volatile("csrr t0, sepc\n"
 		     "addi t0, t0, 4\n"
