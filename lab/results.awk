@@ -32,7 +32,8 @@ FILENAME ~ /kernel.log$/ {
 	sub(/\r$/, "")
 	text = $0
 	sub(/^\[[^]]*\] /, "", text)
-	if (text ~ /^lab: @begin /) { split(text, w, " "); where = w[3] }
+	# What a test made the kernel say ends with it
+	if (text ~ /^lab: @begin /) { split(text, w, " "); where = w[3]; tail = 0 }
 	if (text ~ /BUG: KCSAN/) { in_race = 1 }
 	if (in_race) {
 		race = race text
@@ -42,7 +43,7 @@ FILENAME ~ /kernel.log$/ {
 	}
 	if (text ~ pattern) { tail = 40; hit[where]++ }
 	if (tail > 0) { splat[where] = splat[where] $0 "\n"; tail-- }
-	if (text ~ /^lab: @end /) where = "boot"
+	if (text ~ /^lab: @end /) { where = "boot"; tail = 0 }
 	next
 }
 
