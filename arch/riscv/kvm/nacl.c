@@ -110,54 +110,6 @@ static __always_inline long nacl_ecall(unsigned long fid, unsigned long arg)
 	return a0;
 }
 
-/* SET_SHMEM likewise */
-static __always_inline long nacl_set_shmem_ecall(unsigned long lo,
-						 unsigned long hi)
-{
-	register unsigned long a0 asm ("a0") = lo;
-	register unsigned long a1 asm ("a1") = hi;
-	register unsigned long a2 asm ("a2") = 0;
-	register unsigned long a6 asm ("a6") = SBI_EXT_NACL_SET_SHMEM;
-	register unsigned long a7 asm ("a7") = SBI_EXT_NACL;
-
-	asm volatile ("ecall"
-		      : "+r" (a0), "+r" (a1)
-		      : "r" (a2), "r" (a6), "r" (a7)
-		      : "memory");
-	return a0;
-}
-
-/* On RV32 the upper half counts, on RV64 there is none. */
-static __always_inline unsigned long nacl_upper_half(phys_addr_t phys)
-{
-	return IS_ENABLED(CONFIG_32BIT) ? upper_32_bits(phys) : 0;
-}
-
-/*
- * Share the memory of this hart once more, with all that waits in it, after the
- * hypervisor below refused a call: it may have lost the address with the state of
- * the hart, or have moved the machine without it. Not where KVM does not use the
- * hart, as nobody would take it back. Returns whether to call again.
- */
-static __always_inline bool nacl_share_again(const struct nacl_cpu *nacl)
-{
-	phys_addr_t phys = __pa(nacl->shmem);
-
-	return nacl->enabled &&
-	       !nacl_set_shmem_ecall(phys, nacl_upper_half(phys));
-}
-
-/* SYNC_CSR or SYNC_HFENCE of @arg; returns the SBI error. */
-static __always_inline long nacl_sync_call(const struct nacl_cpu *nacl,
-					   unsigned long fid, unsigned long arg)
-{
-	long err = nacl_ecall(fid, arg);
-
-	if (unlikely(err) && nacl_share_again(nacl))
-		err = nacl_ecall(fid, arg);
-	return err;
-}
-
 static bool nacl_csr_waits(const struct nacl_shmem *shmem)
 {
 	unsigned int i;
@@ -181,11 +133,11 @@ static __always_inline long nacl_sync_all(const struct nacl_cpu *nacl)
 	long err = 0;
 
 	if (kvm_riscv_nacl_has(SYNC_CSR))
-		err = nacl_sync_call(nacl, SBI_EXT_NACL_SYNC_CSR, -1UL);
+		err = nacl_ecall(SBI_EXT_NACL_SYNC_CSR, -1UL);
 	/* Entries are used in turn: if the last one does not wait, none does. */
 	if (!err && kvm_riscv_nacl_has(SYNC_HFENCE) &&
 	    nacl_hfence_waits(nacl->shmem, nacl->last_hfence))
-		err = nacl_sync_call(nacl, SBI_EXT_NACL_SYNC_HFENCE, -1UL);
+		err = nacl_ecall(SBI_EXT_NACL_SYNC_HFENCE, -1UL);
 	return err;
 }
 
@@ -203,8 +155,7 @@ static void nacl_report(const char *what, long err)
  */
 void kvm_riscv_nacl_sync_csr(unsigned long csr)
 {
-	nacl_report("CSR", nacl_sync_call(raw_cpu_ptr(&nacl_cpu),
-					  SBI_EXT_NACL_SYNC_CSR, csr));
+	nacl_report("CSR", nacl_ecall(SBI_EXT_NACL_SYNC_CSR, csr));
 }
 
 /**
@@ -222,8 +173,8 @@ void kvm_riscv_nacl_sync(void)
 		kvm_riscv_nacl_sync_csr(-1UL);
 	if (kvm_riscv_nacl_has(SYNC_HFENCE) &&
 	    nacl_hfence_waits(nacl->shmem, nacl->last_hfence))
-		nacl_report("HFENCE", nacl_sync_call(nacl, SBI_EXT_NACL_SYNC_HFENCE,
-						     -1UL));
+		nacl_report("HFENCE",
+			    nacl_ecall(SBI_EXT_NACL_SYNC_HFENCE, -1UL));
 }
 
 /* Value first, then the bit that makes it count ("Synchronize CSR"). */
@@ -278,7 +229,7 @@ static bool nacl_hfence_queue(unsigned long config, unsigned long page_number,
 	/* Entries are synchronized all at once: is this one full, all are. */
 	next = (nacl->last_hfence + 1) % NACL_NR_HFENCES;
 	if (nacl_hfence_waits(nacl->shmem, next) &&
-	    nacl_sync_call(nacl, SBI_EXT_NACL_SYNC_HFENCE, -1UL))
+	    nacl_ecall(SBI_EXT_NACL_SYNC_HFENCE, -1UL))
 		goto out;
 
 	/* What to fence first, then the bit that makes it count. */
@@ -351,24 +302,6 @@ bool kvm_riscv_nacl_hfence(enum sbi_nacl_hfence_type type,
  */
 #define EXC_NACL_REFUSED	63
 
-/* Into the guest, with all that waits; returns the SBI error. */
-static __always_inline long nacl_enter(struct kvm_vcpu *vcpu,
-				       const struct nacl_cpu *nacl)
-{
-	long err;
-
-	if (kvm_riscv_nacl_has(SYNC_SRET))
-		return __kvm_riscv_nacl_switch_to(&vcpu->arch,
-						  nacl->shmem->sret_gprs,
-						  SBI_EXT_NACL_SYNC_SRET,
-						  SBI_EXT_NACL);
-
-	err = nacl_sync_all(nacl);
-	if (likely(!err))
-		__kvm_riscv_switch_to(&vcpu->arch);
-	return err;
-}
-
 /**
  * kvm_riscv_nacl_enter_exit() - Run the guest until it exits
  * @vcpu: vCPU, loaded
@@ -378,7 +311,6 @@ static __always_inline long nacl_enter(struct kvm_vcpu *vcpu,
  * there are. SYNC_SRET enters the guest and synchronizes all else; without it,
  * that comes first. hstatus gets the guest's value from the autoswap, or as
  * one of the CSRs, or, if there is neither, the way it does on bare metal.
- * If the guest cannot be entered, its state stays what it was.
  *
  * Context: Interrupts are off, RCU does not watch; any feature is in use.
  */
@@ -399,9 +331,15 @@ void noinstr kvm_riscv_nacl_enter_exit(struct kvm_vcpu *vcpu,
 	else
 		host_hstatus = csr_swap(CSR_HSTATUS, hstatus);
 
-	err = nacl_enter(vcpu, nacl);
-	if (unlikely(err) && nacl_share_again(nacl))
-		err = nacl_enter(vcpu, nacl);
+	if (kvm_riscv_nacl_has(SYNC_SRET)) {
+		err = __kvm_riscv_nacl_switch_to(&vcpu->arch, shmem->sret_gprs,
+						 SBI_EXT_NACL_SYNC_SRET,
+						 SBI_EXT_NACL);
+	} else {
+		err = nacl_sync_all(nacl);
+		if (likely(!err))
+			__kvm_riscv_switch_to(&vcpu->arch);
+	}
 
 	if (kvm_riscv_nacl_has(AUTOSWAP_CSR))
 		hstatus = READ_ONCE(shmem->autoswap_hstatus);
@@ -410,11 +348,6 @@ void noinstr kvm_riscv_nacl_enter_exit(struct kvm_vcpu *vcpu,
 
 	trap->sepc = gcntx->sepc;
 	if (unlikely(err)) {
-		/* The guest's must not wait to take effect in the host. */
-		if (kvm_riscv_nacl_has(SYNC_CSR) &&
-		    !kvm_riscv_nacl_has(AUTOSWAP_CSR))
-			nacl_csr_set(shmem, hcsr_index(CSR_HSTATUS),
-				     host_hstatus);
 		trap->scause = EXC_NACL_REFUSED;
 		trap->stval = err;
 		trap->htval = 0;
@@ -446,7 +379,9 @@ static int nacl_share(const struct nacl_shmem *shmem)
 {
 	phys_addr_t phys = __pa(shmem);
 
-	return nacl_set_shmem(phys, nacl_upper_half(phys));
+	/* On RV32 the upper half counts, on RV64 there is none. */
+	return nacl_set_shmem(phys, IS_ENABLED(CONFIG_32BIT) ?
+				    upper_32_bits(phys) : 0);
 }
 
 static int nacl_unshare(void)
