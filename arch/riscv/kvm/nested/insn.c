@@ -158,37 +158,39 @@ enum hlsv {
 
 /*
  * The trap handler for these, __kvm_riscv_unpriv_trap, wants a0 to point to a
- * struct kvm_cpu_trap, uses a1, and skips four bytes.
+ * struct kvm_cpu_trap, uses a1, and skips four bytes. A variable that is tied to a0
+ * would lose its value in any call before.
  */
 #define do_hlv(__f7, __rs2)						\
 ({									\
 	asm volatile(".option push\n"					\
 		     ".option norvc\n"					\
+		     "mv a0, %[trap]\n"					\
 		     __INSN_R(RV_OPCODE_SYSTEM, RV_FUNC3(4),		\
 			      RV_FUNC7(__f7), "%[val]", "%[addr]",	\
 			      RV___RS2(__rs2)) "\n"			\
 		     ".option pop"					\
-		     : [val] "+&r" (val), "+&r" (taddr), "+&r" (ttmp)	\
-		     : [addr] "r" (addr) : "memory");			\
+		     : [val] "+&r" (val)				\
+		     : [addr] "r" (addr), [trap] "r" (trap)		\
+		     : "a0", "a1", "memory");				\
 })
 
 #define do_hsv(__f7)							\
 ({									\
 	asm volatile(".option push\n"					\
 		     ".option norvc\n"					\
+		     "mv a0, %[trap]\n"					\
 		     __INSN_R(RV_OPCODE_SYSTEM, RV_FUNC3(4),		\
 			      RV_FUNC7(__f7), RV___RD(0), "%[addr]",	\
 			      "%[val]") "\n"				\
 		     ".option pop"					\
-		     : "+&r" (taddr), "+&r" (ttmp)			\
-		     : [addr] "r" (addr), [val] "r" (val) : "memory");	\
+		     : : [addr] "r" (addr), [val] "r" (val), [trap] "r" (trap) \
+		     : "a0", "a1", "memory");				\
 })
 
 static unsigned long exec_hlv(unsigned int code, unsigned long addr,
 			      struct kvm_cpu_trap *trap)
 {
-	register unsigned long taddr asm("a0") = (unsigned long)trap;
-	register unsigned long ttmp asm("a1") = 0;
 	unsigned long val = 0;
 
 	switch (code) {
@@ -227,9 +229,6 @@ static unsigned long exec_hlv(unsigned int code, unsigned long addr,
 static void exec_hsv(unsigned int funct7, unsigned long addr, unsigned long val,
 		     struct kvm_cpu_trap *trap)
 {
-	register unsigned long taddr asm("a0") = (unsigned long)trap;
-	register unsigned long ttmp asm("a1") = 0;
-
 	switch (funct7) {
 	case HSV_B_FUNCT7:
 		do_hsv(0x31);
