@@ -7,6 +7,7 @@
  * page fault of that load, at the call, and loses nothing by it but the call.
  */
 #include <stdbool.h>
+#include <linux/compiler.h>
 
 #include "kselftest.h"
 #include "kvm_util.h"
@@ -30,8 +31,6 @@ static const struct legacy_call {
 	{ "remote SFENCE.VMA", 6 },
 	{ "remote SFENCE.VMA with ASID", 7 },
 };
-
-#define NR_CALLS	(sizeof(calls) / sizeof(calls[0]))
 
 struct result {
 	unsigned long error;
@@ -93,13 +92,13 @@ static void guest_code(void)
 	unsigned int i, n;
 
 	/* A write, so that there is memory: KVM does not fetch it for a call */
-	*(volatile unsigned long *)&mask = 1;
+	WRITE_ONCE(mask, 1);
 	r = call(calls[0].eid, (unsigned long)&mask);
 	if (r.error == NOT_SUPPORTED)
 		GUEST_DONE();
 	GUEST_SYNC_ARGS(0, !r.cause && !r.error && software_interrupt(), r.cause, r.tval, 0);
 
-	for (i = 0; i < NR_CALLS; i++) {
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		for (n = 0; n < ROUNDS; n++) {
 			r = call(calls[i].eid, UNMAPPED);
 			if (!ends_in_fault(&r))
@@ -140,10 +139,10 @@ int main(void)
 		ksft_exit_skip("KVM does not offer the legacy SBI extensions\n");
 	kvm_vm_free(vm);
 
-	ksft_set_plan(NR_CALLS + 1);
+	ksft_set_plan(ARRAY_SIZE(calls) + 1);
 	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
 	check(vcpu, "mask that is mapped", calls[0].name);
-	for (i = 0; i < NR_CALLS; i++)
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
 		check(vcpu, "mask that is not mapped", calls[i].name);
 	kvm_vm_free(vm);
 	ksft_finished();
