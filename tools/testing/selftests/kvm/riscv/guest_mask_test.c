@@ -4,7 +4,8 @@
  *
  * The legacy extensions (SBI 3.0, chapter 5) take the virtual address of a mask. KVM
  * reads it as the guest would. Where the guest has mapped nothing, the guest takes the
- * page fault of that load, at the call, and loses nothing by it but the call.
+ * page fault of that load, at the call, and loses nothing by it but the call. Bits of
+ * harts that there are not mean nothing.
  */
 #include <stdbool.h>
 #include <linux/compiler.h>
@@ -49,10 +50,10 @@ static struct result call(unsigned long eid, unsigned long address)
 	register unsigned long a2 asm("a2") = 0;
 	register unsigned long a3 asm("a3") = 0;
 	register unsigned long a7 asm("a7") = eid;
-	unsigned long cause, tval, epc, pc;
+	unsigned long cause, tval, epc, pc, stvec;
 
 	asm volatile("la	%[pc], 2f\n"
-		     "csrw	stvec, %[pc]\n"
+		     "csrrw	%[stvec], stvec, %[pc]\n"
 		     "la	%[pc], 1f\n"
 		     "li	%[cause], 0\n"
 		     "li	%[tval], 0\n"
@@ -66,8 +67,9 @@ static struct result call(unsigned long eid, unsigned long address)
 		     "csrr	%[tval], stval\n"
 		     "csrr	%[epc], sepc\n"
 		     "3:\n"
+		     "csrw	stvec, %[stvec]\n"
 		     : "+r" (a0), "+r" (a1), [cause] "=&r" (cause), [tval] "=&r" (tval),
-		       [epc] "=&r" (epc), [pc] "=&r" (pc)
+		       [epc] "=&r" (epc), [pc] "=&r" (pc), [stvec] "=&r" (stvec)
 		     : "r" (a2), "r" (a3), "r" (a7) : "memory");
 
 	return (struct result){ a0, cause, tval, epc == pc };
@@ -98,13 +100,17 @@ static void guest_code(void)
 		GUEST_DONE();
 	GUEST_SYNC_ARGS(0, !r.cause && !r.error && software_interrupt(), r.cause, r.tval, 0);
 
+	WRITE_ONCE(mask, -1UL);
+	r = call(calls[0].eid, (unsigned long)&mask);
+	GUEST_SYNC_ARGS(1, !r.cause && !r.error && software_interrupt(), r.cause, r.tval, 0);
+
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		for (n = 0; n < ROUNDS; n++) {
 			r = call(calls[i].eid, UNMAPPED);
 			if (!ends_in_fault(&r))
 				break;
 		}
-		GUEST_SYNC_ARGS(1, n == ROUNDS && !software_interrupt(), r.cause, r.tval, 0);
+		GUEST_SYNC_ARGS(2, n == ROUNDS && !software_interrupt(), r.cause, r.tval, 0);
 	}
 	GUEST_DONE();
 }
@@ -139,9 +145,10 @@ int main(void)
 		ksft_exit_skip("KVM does not offer the legacy SBI extensions\n");
 	kvm_vm_free(vm);
 
-	ksft_set_plan(ARRAY_SIZE(calls) + 1);
+	ksft_set_plan(ARRAY_SIZE(calls) + 2);
 	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
 	check(vcpu, "mask that is mapped", calls[0].name);
+	check(vcpu, "harts that are not there", calls[0].name);
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
 		check(vcpu, "mask that is not mapped", calls[i].name);
 	kvm_vm_free(vm);
