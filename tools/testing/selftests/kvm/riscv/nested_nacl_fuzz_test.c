@@ -9,20 +9,18 @@
  * a kernel with KASAN and lockdep, for ten minutes or so (-q -t 600).
  */
 #include <errno.h>
-#include <getopt.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/time.h>
 #include <time.h>
 
 #include "kvm_util.h"
 #include "processor.h"
 #include "nested.h"
+#include "nested_fuzz.h"
 #include "nested_nacl.h"
 #include "ucall_common.h"
-#include "kselftest.h"
 
 /* Memory that cannot be written */
 #define RO_GPA			0x310000000UL
@@ -32,15 +30,6 @@ static struct nested_ctx ctx;
 static u64 *const shmem = (void *)SHMEM_GPA;
 
 /* --- L1 --------------------------------------------------------------------- */
-
-static u64 rnd(u64 *seed)
-{
-	/* xorshift64 */
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
 
 /* Random, but often something that nearly makes sense */
 static u64 rnd_value(u64 *s)
@@ -234,11 +223,6 @@ static void l1_scribble(u64 s)
 	}
 }
 
-static void l1_trap(struct pt_regs *regs)
-{
-	regs->epc += 4;
-}
-
 /* --- The host ------------------------------------------------------------------ */
 
 static atomic_bool stop;
@@ -301,122 +285,13 @@ static void *disturb(void *arg)
 	return NULL;
 }
 
-static void on_alarm(int sig)
-{
-}
-
-/*
- * L1 may well get stuck, but never so that a signal does not end it. That is for
- * KVM_RUN and nothing else: making a VM would fail, too. Should it come just before
- * KVM_RUN, the next one ends that.
- */
-static int watched_run(struct kvm_vcpu *vcpu)
-{
-	/* Long enough for a kernel that checks itself, on a busy machine */
-	struct itimerval watchdog = { .it_value.tv_sec = 3,
-				      .it_interval.tv_usec = 100000 };
-	struct itimerval off = { 0 };
-	sigset_t alarm;
-	int ret, err;
-
-	sigemptyset(&alarm);
-	sigaddset(&alarm, SIGALRM);
-	setitimer(ITIMER_REAL, &watchdog, NULL);
-	pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
-	ret = __vcpu_run(vcpu);
-	err = errno;
-	setitimer(ITIMER_REAL, &off, NULL);
-	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
-	errno = err;
-
-	return ret;
-}
-
-/* The other VM: computes, and shows what it has */
-static u64 witness_next(u64 h)
-{
-	int i;
-
-	for (i = 0; i < 1000; i++)
-		h = h * 6364136223846793005UL + 1442695040888963407UL;
-
-	return h;
-}
-
-static void witness_code(void)
-{
-	u64 h = 1;
-
-	for (;;) {
-		h = witness_next(h);
-		GUEST_SYNC(h);
-	}
-}
-
-static bool witness_ok(struct kvm_vcpu *vcpu, u64 *h)
-{
-	struct ucall uc;
-	int ret = __vcpu_run(vcpu);
-
-	*h = witness_next(*h);
-
-	return !ret && get_ucall(vcpu, &uc) == UCALL_SYNC && uc.args[1] == *h;
-}
-
-/* Sum of the numbers in a file of /proc that follow a word */
-static long sum_of(const char *file, const char *word)
-{
-	char line[256];
-	long sum = 0;
-	char *at;
-	FILE *f = fopen(file, "r");
-
-	TEST_ASSERT(f, "%s: %s", file, strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		at = strstr(line, word);
-		if (at)
-			sum += atol(at + strlen(word));
-	}
-	fclose(f);
-
-	return sum;
-}
-
-/* Memory that nobody keeps, in KiB; also what lies on the lists of the CPUs */
-static long free_memory(void)
-{
-	return sum_of("/proc/meminfo", "MemFree:") +
-	       sum_of("/proc/meminfo", "KReclaimable:") +
-	       sum_of("/proc/zoneinfo", " count:") * (getpagesize() / 1024);
-}
-
-/* See nested_fuzz_test */
-#define LEAK_TOLERANCE_KB	8192
-
-/* Some memory comes back a little later */
-static long lost_memory(long before)
-{
-	long lost;
-	int i;
-
-	for (i = 0; i < 20; i++) {
-		lost = before - free_memory();
-		if (lost < LEAK_TOLERANCE_KB / 2)
-			break;
-		usleep(100000);
-	}
-
-	return lost;
-}
-
-/* One VM; counts what KVM_RUN returned */
-static void fuzz(u64 seed, u64 *errors, u64 *stuck)
+static void one_vm(struct nested_fuzz *fuzz, u64 seed)
 {
 	pthread_t threads[2], self = pthread_self();
 	struct kvm_vcpu *vcpu, *vcpu2;
 	struct kvm_vm *vm;
 	void *arg[2];
-	int i, ret;
+	cpu_set_t all;
 
 	vm = nested_vm_create(&vcpu, l1_code, VM_MEM_SRC_ANONYMOUS);
 	nacl_add_memory(vm);
@@ -424,31 +299,19 @@ static void fuzz(u64 seed, u64 *errors, u64 *stuck)
 				    SHMEM_PAGES, KVM_MEM_READONLY);
 	vcpu2 = vm_vcpu_add(vm, 1, l1_scribble);
 	vcpu_init_vector_tables(vcpu2);
-	for (i = 0; i < 32; i++)
-		vm_install_exception_handler(vm, i, l1_trap);
+	nested_fuzz_skip_traps(vm);
 	vcpu_set_reg(vcpu, NACL_REG(features), seed & 8 ? 0xf : seed >> 4 & 0xf);
 	vcpu_args_set(vcpu, 1, seed * 2654435761UL | 1);
 	vcpu_args_set(vcpu2, 1, seed * 40503UL | 1);
 
+	TEST_ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
 	arg[0] = vcpu;
 	arg[1] = &self;
 	atomic_store(&stop, false);
 	pthread_create(&threads[0], NULL, run_scribble, vcpu2);
 	pthread_create(&threads[1], NULL, disturb, arg);
-	for (i = 0; i < 50; i++) {
-		ret = watched_run(vcpu);
-		/* An access that KVM cannot emulate ends the VM */
-		if (ret) {
-			if (errno == EINTR)
-				(*stuck)++;
-			else
-				(*errors)++;
-			break;
-		}
-		if (vcpu->run->exit_reason != KVM_EXIT_MMIO &&
-		    vcpu->run->exit_reason != KVM_EXIT_RISCV_SBI)
-			break;
-	}
+	/* Long enough for a kernel that checks itself, on a busy machine */
+	nested_fuzz_run(fuzz, vcpu, 3000, NULL);
 	atomic_store(&stop, true);
 	/* Whatever L1 made of the code of the other vCPU, a signal gets it out */
 	while (pthread_tryjoin_np(threads[0], NULL)) {
@@ -456,80 +319,18 @@ static void fuzz(u64 seed, u64 *errors, u64 *stuck)
 		usleep(1000);
 	}
 	pthread_join(threads[1], NULL);
+	sched_setaffinity(0, sizeof(all), &all);
 	kvm_vm_free(vm);
 }
 
-static void help(const char *name)
+static void on_signal(int sig)
 {
-	printf("usage: %s [-q] [-t seconds] [-s seed]\n"
-	       "  -q  the kernel keeps freed memory in quarantine (KASAN): do not look for leaks\n",
-	       name);
-	exit(KSFT_FAIL);
 }
 
 int main(int argc, char *argv[])
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
-	u64 s = time(NULL), rounds = 0, errors = 0, stuck = 0, unharmed = 0, h = 1;
-	struct kvm_vcpu *witness;
-	struct kvm_vm *witness_vm;
-	bool quarantine = false;
-	int opt, seconds = 5;
-	long before = 0, lost;
-	sigset_t alarm;
-	cpu_set_t all;
-	time_t end;
+	struct sigaction sa = { .sa_handler = on_signal };
 
-	while ((opt = getopt(argc, argv, "qt:s:")) != -1) {
-		switch (opt) {
-		case 'q':
-			quarantine = true;
-			break;
-		case 't':
-			seconds = atoi_positive("seconds", optarg);
-			break;
-		case 's':
-			s = strtoul(optarg, NULL, 0);
-			break;
-		default:
-			help(argv[0]);
-		}
-	}
-	end = time(NULL) + seconds;
-
-	ksft_print_header();
-	if (!nested_supported())
-		ksft_exit_skip("KVM does not offer the H extension, see kvm.nested\n");
-	ksft_set_plan(3);
-	/* Inherited by the other threads */
-	sigemptyset(&alarm);
-	sigaddset(&alarm, SIGALRM);
-	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
-	sigaction(SIGALRM, &sa, NULL);
 	sigaction(SIGUSR1, &sa, NULL);
-	TEST_ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
-	ksft_print_msg("seed %lu\n", (unsigned long)s);
-
-	witness_vm = vm_create_with_one_vcpu(&witness, witness_code);
-	while (time(NULL) < end || rounds < 4) {
-		/* The first rounds fill caches */
-		if (rounds == 3)
-			before = free_memory();
-		fuzz(s++, &errors, &stuck);
-		sched_setaffinity(0, sizeof(all), &all);
-		rounds++;
-		unharmed += witness_ok(witness, &h);
-	}
-	lost = lost_memory(before);
-	kvm_vm_free(witness_vm);
-	ksft_print_msg("%lu VMs: KVM_RUN failed in %lu, %lu took too long\n",
-		       rounds, errors, stuck);
-	ksft_test_result(rounds > 0, "the host survived\n");
-	ksft_test_result(unharmed == rounds, "another VM did not notice\n");
-	ksft_print_msg("%ld KiB less memory than before\n", lost);
-	if (quarantine)
-		ksft_test_result_skip("no memory was lost: it is in quarantine\n");
-	else
-		ksft_test_result(lost < LEAK_TOLERANCE_KB, "no memory was lost\n");
-	ksft_finished();
+	nested_fuzz_main(argc, argv, one_vm);
 }
