@@ -15,6 +15,9 @@
 #include <asm/kvm_vcpu_nested.h>
 #include "nested.h"
 
+/* Not among those that KVM ever delegates itself */
+#define EXC_HARDWARE_ERROR	19
+
 /* Exceptions that hedeleg can delegate; the others are read-only zero */
 #define HEDELEG_WRITABLE	(BIT(EXC_INST_MISALIGNED)	| \
 				 BIT(EXC_INST_ACCESS)		| \
@@ -28,7 +31,8 @@
 				 BIT(EXC_INST_PAGE_FAULT)	| \
 				 BIT(EXC_LOAD_PAGE_FAULT)	| \
 				 BIT(EXC_STORE_PAGE_FAULT)	| \
-				 BIT(EXC_SOFTWARE_CHECK))
+				 BIT(EXC_SOFTWARE_CHECK)	| \
+				 BIT(EXC_HARDWARE_ERROR))
 
 #define HSTATUS_WRITABLE	(HSTATUS_VTSR | HSTATUS_VTW | HSTATUS_VTVM | \
 				 HSTATUS_HU | HSTATUS_SPVP | HSTATUS_SPV | \

@@ -280,8 +280,6 @@ static bool exec_as_l2(struct kvm_vcpu *vcpu, ulong insn, unsigned long addr,
 	vsstatus = csr_swap(CSR_VSSTATUS, vcpu->arch.l2_csr.vsstatus);
 	henvcfg = csr_swap(CSR_HENVCFG, vcpu->arch.cfg.henvcfg & n->csr.henvcfg);
 	hgatp = csr_swap(CSR_HGATP, kvm_riscv_nested_hgatp(n->gstage));
-	if (!kvm_riscv_gstage_vmid_bits())
-		kvm_riscv_local_hfence_gvma_all();
 	csr_write(CSR_VSATP, vcpu->arch.l2_csr.vsatp);
 	stvec = csr_swap(CSR_STVEC, (unsigned long)&__kvm_riscv_unpriv_trap);
 
@@ -298,8 +296,6 @@ static bool exec_as_l2(struct kvm_vcpu *vcpu, ulong insn, unsigned long addr,
 	csr_write(CSR_STVEC, stvec);
 	csr_write(CSR_VSATP, 0);
 	csr_write(CSR_HGATP, hgatp);
-	if (!kvm_riscv_gstage_vmid_bits())
-		kvm_riscv_local_hfence_gvma_all();
 	csr_write(CSR_HENVCFG, henvcfg);
 	csr_write(CSR_VSSTATUS, vsstatus);
 	csr_write(CSR_HSTATUS, hstatus);

@@ -36,9 +36,10 @@ void __init kvm_riscv_nested_setup(void)
 		return;
 	}
 
-	/* The VS-stage TLB would mix L1 and L2, which share a hart */
-	if (static_branch_unlikely(&kvm_riscv_vsstage_tlb_no_gpa)) {
-		kvm_info("nested virtualization needs a VS-stage TLB with VMIDs\n");
+	/* The TLB would mix L1 and L2, which share a hart */
+	if (!kvm_riscv_gstage_vmid_bits() ||
+	    static_branch_unlikely(&kvm_riscv_vsstage_tlb_no_gpa)) {
+		kvm_info("nested virtualization needs a TLB with VMIDs\n");
 		return;
 	}
 

@@ -1114,11 +1114,18 @@ int kvm_riscv_nested_gstage_fault(struct kvm_vcpu *vcpu, struct kvm_run *run,
 	}
 
 	/* L1 gave L2 a device of its own, which its VMM emulates */
+	ret = -EOPNOTSUPP;
 	if (!implicit && trap->scause == EXC_LOAD_GUEST_PAGE_FAULT)
-		return kvm_riscv_vcpu_mmio_load(vcpu, run, gpa, trap->htinst);
-	if (!implicit && trap->scause == EXC_STORE_GUEST_PAGE_FAULT)
-		return kvm_riscv_vcpu_mmio_store(vcpu, run, gpa, trap->htinst);
+		ret = kvm_riscv_vcpu_mmio_load(vcpu, run, gpa, trap->htinst);
+	else if (!implicit && trap->scause == EXC_STORE_GUEST_PAGE_FAULT)
+		ret = kvm_riscv_vcpu_mmio_store(vcpu, run, gpa, trap->htinst);
+	if (ret != -EOPNOTSUPP && ret != -EIO)
+		return ret;
 
+	/*
+	 * A device need not support AMOs, misaligned accesses, page tables or
+	 * instructions in it. L2 finds that out; it must not end L1.
+	 */
 	trap->scause = access_fault[trap->scause];
 	trap->htval = 0;
 	trap->htinst = 0;

@@ -49,8 +49,8 @@ static const struct csr_case csrs[] = {
 	/* VTSR, VTW, VTVM, HU, SPVP, SPV, GVA; VSXL is 64; no VGEIN or VSBE */
 	{ 0x600, "hstatus", .ones = UXL_64 | 0x7003c0,
 	  .zeros = UXL_64 },
-	/* 0 to 8, 12, 13, 15, 18 with Zicfi*; never 9, 10, 11, 16, 20 to 23 */
-	{ 0x602, "hedeleg", .ones = 0xb1ff, .may = BIT(18) },
+	/* 0 to 8, 12, 13, 15, 18 with Zicfi*, 19; never 9, 10, 11, 16, 20 to 23 */
+	{ 0x602, "hedeleg", .ones = BIT(19) | 0xb1ff, .may = BIT(18) },
 	{ 0x603, "hideleg", .ones = VS_IRQS },
 	{ 0x604, "hie", .ones = VS_IRQS, .may = BIT(12) },
 	{ 0x606, "hcounteren", .ones = GENMASK(31, 0) },
@@ -422,7 +422,7 @@ static void want_bits(struct kvm_vm *vm, struct kvm_vcpu *vcpu)
 	int i;
 
 	*henvcfg = 1;
-	*hedeleg = 0xb1ff;
+	*hedeleg = BIT(19) | 0xb1ff;
 	for (i = 0; i < ARRAY_SIZE(t); i++) {
 		if (!__vcpu_has_isa_ext(vcpu, t[i].ext))
 			continue;

@@ -1441,6 +1441,43 @@ static void l1_mmio(void)
 	GUEST_DONE();
 }
 
+#define L2_DEVICE	(L2_VA + 0x10000000)
+
+static void l2_no_mmio(void)
+{
+	asm volatile(".option push\n.option norvc\n"
+		     "amoadd.w zero, zero, (%0)\n"
+		     "lw zero, 1(%0)\n"
+		     "jr %0\n"
+		     ".option pop" :: "r" (L2_DEVICE));
+}
+
+static void expect_access_fault(u64 cause, u64 addr)
+{
+	expect_exit(cause);
+	GUEST_ASSERT_EQ(ctx.hstatus & HSTATUS_GVA, HSTATUS_GVA);
+	GUEST_ASSERT_EQ(ctx.stval, addr);
+	GUEST_ASSERT_EQ(ctx.htval, 0);
+}
+
+/*
+ * What the device cannot do ends neither KVM_RUN nor L1: there is no memory that
+ * supports such an access (PMA). Harts may find it misaligned before that.
+ */
+static void l1_no_mmio(void)
+{
+	nested_init(&ctx, l2_no_mmio);
+	nested_map(&nested_pgt, L2_DEVICE, NESTED_MMIO_GPA, 0, NESTED_PTE_RWX);
+	nested_run(&ctx);
+	expect_access_fault(CAUSE_STORE_ACCESS, L2_DEVICE);
+	resume(0);
+	if (ctx.scause != CAUSE_LOAD_MISALIGNED)
+		expect_access_fault(CAUSE_LOAD_ACCESS, L2_DEVICE + 1);
+	resume(0);
+	expect_access_fault(CAUSE_INST_ACCESS, L2_DEVICE);
+	GUEST_DONE();
+}
+
 static void handle_mmio(struct kvm_vcpu *vcpu, void *l1)
 {
 	struct kvm_run *run = vcpu->run;
@@ -1548,6 +1585,7 @@ static const struct {
 	{ "vector", l1_vector, .need = V },
 	{ "no vector without V", l1_without_v, .need = V, .without = V },
 	{ "MMIO of L2 through L1", l1_mmio },
+	{ "MMIO that cannot be emulated", l1_no_mmio },
 };
 
 static void set_extensions(struct kvm_vm *vm, struct kvm_vcpu *vcpu, enum need without)

@@ -10,12 +10,16 @@
 #include "kvm_util.h"
 
 /**
- * struct nested_fuzz - how the VMs of a test ended
+ * struct nested_fuzz - what the VMs of a test did
  *
+ * @entries: L1 entered L2
+ * @maps: L2 got a page
  * @errors: KVM_RUN failed, as it does for an access that KVM cannot emulate
  * @stuck: KVM_RUN did not return by itself
  */
 struct nested_fuzz {
+	u64 entries;
+	u64 maps;
 	u64 errors;
 	u64 stuck;
 };
