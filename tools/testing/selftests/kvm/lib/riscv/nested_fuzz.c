@@ -264,7 +264,7 @@ void nested_fuzz_main(int argc, char *argv[],
 	ksft_print_msg("L2 was entered %lu times, and got %lu pages\n",
 		       fuzz.entries, fuzz.maps);
 	/* Else all this was for nothing */
-	ksft_test_result(fuzz.entries && fuzz.maps, "L2 ran\n");
+	ksft_test_result(fuzz.entries > 0, "L1 entered L2\n");
 	ksft_test_result(unharmed == rounds, "another VM did not notice\n");
 	ksft_print_msg("%ld KiB less memory than before\n", lost);
 	if (o.quarantine)
