@@ -132,6 +132,10 @@ static __always_inline long nacl_sync_all(const struct nacl_cpu *nacl)
 {
 	long err = 0;
 
+	/* A hart that came online without: no guest can be entered on it. */
+	if (unlikely(!nacl->enabled))
+		return SBI_ERR_NO_SHMEM;
+
 	if (kvm_riscv_nacl_has(SYNC_CSR))
 		err = nacl_ecall(SBI_EXT_NACL_SYNC_CSR, -1UL);
 	/* Entries are used in turn: if the last one does not wait, none does. */
@@ -416,9 +420,12 @@ int kvm_riscv_nacl_enable(void)
 	if (kvm_riscv_nacl_has(AUTOSWAP_CSR))
 		nacl->shmem->autoswap_flags = NACL_AUTOSWAP_HSTATUS;
 
-	/* Reads, too, are served from here on. */
-	if (kvm_riscv_nacl_has(SYNC_CSR))
-		kvm_riscv_nacl_sync_csr(-1UL);
+	/* Reads, too, are served from here on, so the values have to be there. */
+	if (kvm_riscv_nacl_has(SYNC_CSR) &&
+	    nacl_ecall(SBI_EXT_NACL_SYNC_CSR, -1UL)) {
+		nacl->enabled = nacl_unshare();
+		return -EIO;
+	}
 	nacl->enabled = true;
 	return 0;
 }

@@ -437,6 +437,9 @@ int kvm_riscv_nested_hlsv_insn(struct kvm_vcpu *vcpu, struct kvm_run *run, ulong
 			trap.htinst = 0;
 		} else if (ret < 0) {
 			return ret;
+		} else if (!kvm_riscv_nested_implicit(&trap)) {
+			/* That of L0's instruction, with other registers than L1's */
+			trap.htinst = 0;
 		}
 		break;
 	}

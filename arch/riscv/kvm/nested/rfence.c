@@ -56,7 +56,7 @@ void kvm_riscv_nested_rfence(struct kvm_vcpu *vcpu,
 		.size = cp->a3,
 		.asid = cp->a4,
 	};
-	unsigned long vmid = -1UL;
+	unsigned long vmid = -1UL, event;
 
 	if (!kvm_riscv_nested_vcpu(vcpu)) {
 		retdata->err_val = SBI_ERR_NOT_SUPPORTED;
@@ -75,8 +75,10 @@ void kvm_riscv_nested_rfence(struct kvm_vcpu *vcpu,
 		r.start &= PAGE_MASK;
 	}
 
+	event = SBI_PMU_FW_HFENCE_GVMA_SENT;
 	switch (cp->a6) {
 	case SBI_EXT_RFENCE_REMOTE_HFENCE_GVMA_VMID:
+		event = SBI_PMU_FW_HFENCE_GVMA_VMID_SENT;
 		vmid = cp->a4 & (HGATP_VMID >> HGATP_VMID_SHIFT);
 		fallthrough;
 	case SBI_EXT_RFENCE_REMOTE_HFENCE_GVMA:
@@ -86,11 +88,14 @@ void kvm_riscv_nested_rfence(struct kvm_vcpu *vcpu,
 		r.has_asid = true;
 		fallthrough;
 	case SBI_EXT_RFENCE_REMOTE_HFENCE_VVMA:
+		event = r.has_asid ? SBI_PMU_FW_HFENCE_VVMA_ASID_SENT :
+				     SBI_PMU_FW_HFENCE_VVMA_SENT;
 		vmid = (hgatp & HGATP_VMID) >> HGATP_VMID_SHIFT;
 		kvm_riscv_nested_hfence_vvma(vcpu->kvm, vmid, remote_hfence_vvma, &r);
 		break;
 	default:
 		retdata->err_val = SBI_ERR_NOT_SUPPORTED;
-		break;
+		return;
 	}
+	kvm_riscv_vcpu_pmu_incr_fw(vcpu, event);
 }

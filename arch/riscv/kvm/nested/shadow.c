@@ -119,6 +119,7 @@ static void shadow_to_gstage(struct kvm *kvm, struct kvm_nested_gstage *shadow,
  * struct shadow_fence - what the harts that have used a shadow do
  *
  * @shadow: the shadow
+ * @kvm: the VM that it belongs to
  * @vmid: its VMID on the hart
  * @start: first guest physical address of L2 to fence
  * @size: number of bytes; with -1 it is everything
@@ -126,6 +127,7 @@ static void shadow_to_gstage(struct kvm *kvm, struct kvm_nested_gstage *shadow,
  */
 struct shadow_fence {
 	struct kvm_nested_gstage *shadow;
+	struct kvm *kvm;
 	unsigned long vmid;
 	gpa_t start;
 	gpa_t size;
@@ -141,6 +143,7 @@ static void shadow_fence_local(void *info)
 {
 	struct shadow_fence *f = info;
 	bool loaded = (csr_read(CSR_HGATP) & HGATP_PPN) == shadow_ppn(f->shadow);
+	struct kvm_vcpu *running = kvm_get_running_vcpu();
 
 	/*
 	 * A vCPU that went elsewhere left its CSRs behind. If it comes back it
@@ -153,13 +156,18 @@ static void shadow_fence_local(void *info)
 		loaded = false;
 	}
 
-	kvm_riscv_local_hfence_gvma_vmid_gpa(f->vmid, f->start, f->size, PAGE_SHIFT);
-
-	/* A hart that has nothing of the shadow left need not be asked again */
-	if (!loaded && f->size == (gpa_t)-1) {
+	/*
+	 * A hart that has nothing of the shadow left need not be asked again, and
+	 * one that the VM has moved away from must not be, whoever it works for now.
+	 */
+	if (!loaded && (f->size == (gpa_t)-1 || !running || running->kvm != f->kvm)) {
+		kvm_riscv_local_hfence_gvma_vmid_all(f->vmid);
 		kvm_riscv_local_hfence_vvma_all(f->vmid);
 		cpumask_clear_cpu(smp_processor_id(), &f->shadow->harts);
+		return;
 	}
+
+	kvm_riscv_local_hfence_gvma_vmid_gpa(f->vmid, f->start, f->size, PAGE_SHIFT);
 }
 
 /*
@@ -168,11 +176,12 @@ static void shadow_fence_local(void *info)
  * On return no hart uses what the entries were before. Interrupts have to be
  * enabled; nobody waits for kvm->mmu_lock with interrupts disabled.
  */
-static void shadow_fence(struct kvm_nested_gstage *shadow, gpa_t start, gpa_t size,
-			 bool retire)
+static void shadow_fence(struct kvm *kvm, struct kvm_nested_gstage *shadow, gpa_t start,
+			 gpa_t size, bool retire)
 {
 	struct shadow_fence f = {
 		.shadow = shadow,
+		.kvm = kvm,
 		.start = start,
 		.size = size,
 		.retire = retire,
@@ -276,7 +285,7 @@ static void shadow_unmap(struct kvm *kvm, struct kvm_nested_gstage *shadow,
 	}
 
 	if (flush)
-		shadow_fence(shadow, start, end - start, false);
+		shadow_fence(kvm, shadow, start, end - start, false);
 }
 
 /*
@@ -296,7 +305,7 @@ static void __shadow_empty(struct kvm *kvm, struct kvm_nested_gstage *shadow,
 		if (pte_val(ptep_get(root + i)))
 			set_pte(root + i, __pte(0));
 	}
-	shadow_fence(shadow, 0, -1ULL, retire);
+	shadow_fence(kvm, shadow, 0, -1ULL, retire);
 
 	list_splice_init(&shadow->tables, &mmu->detached);
 	mmu->nr_detached += shadow->nr_tables;
@@ -864,11 +873,12 @@ static pgprot_t shadow_prot(u64 l1_pte, pte_t l0_pte)
  * A leaf is in the way of smaller ones. Other harts have to forget it at once:
  * a later fence of L1 for another part of it would find nothing to flush.
  */
-static void shadow_split(struct kvm_nested_gstage *shadow, gpa_t gpa, pte_t *ptep)
+static void shadow_split(struct kvm *kvm, struct kvm_nested_gstage *shadow, gpa_t gpa,
+			 pte_t *ptep)
 {
 	set_pte(ptep, __pte(0));
 	/* A fence for any address in it is one for the leaf */
-	shadow_fence(shadow, gpa & PAGE_MASK, PAGE_SIZE, false);
+	shadow_fence(kvm, shadow, gpa & PAGE_MASK, PAGE_SIZE, false);
 }
 
 /*
@@ -912,7 +922,7 @@ static int shadow_map(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 	if (found < level)
 		level = found;
 	else if (leaf && found > level)
-		shadow_split(shadow, gpa, ptep);
+		shadow_split(kvm, shadow, gpa, ptep);
 
 	shadow->populated = true;
 	ptep = shadow_entry(kvm, shadow, &vcpu->arch.mmu_page_cache, gpa, level);

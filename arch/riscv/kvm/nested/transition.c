@@ -318,13 +318,17 @@ bool kvm_riscv_nested_redirect(struct kvm_vcpu *vcpu, struct kvm_cpu_trap *trap)
 	struct kvm_vcpu_nested_csr *csr = &vcpu->arch.nested.csr;
 	bool gva = trap->scause < BITS_PER_LONG && (EXC_WITH_GVA & BIT(trap->scause));
 
+	/* A hart need not say where a breakpoint is */
+	if (trap->scause == EXC_BREAKPOINT && !trap->stval)
+		gva = false;
+
 	if (!kvm_riscv_nested_vcpu(vcpu))
 		return false;
 
 	if (vcpu->arch.nested.virt) {
 		if (trap->scause < BITS_PER_LONG && csr->hedeleg & BIT(trap->scause))
 			return false;
-		kvm_riscv_nested_exit_to_l1(vcpu, trap, gva && trap->stval);
+		kvm_riscv_nested_exit_to_l1(vcpu, trap, gva);
 		return true;
 	}
 
@@ -391,9 +395,12 @@ static int l2_virtual_insn(struct kvm_vcpu *vcpu, struct kvm_run *run,
 
 	switch (insn) {
 	case INSN_MATCH_WFI:
+		/* Nothing for VU-mode, whatever L1 allows */
+		if (!(vcpu->arch.guest_context.sstatus & SR_SPP))
+			break;
+		fallthrough;
 	case INSN_MATCH_WRS:
-		if (!(csr->hstatus & HSTATUS_VTW) &&
-		    vcpu->arch.guest_context.sstatus & SR_SPP)
+		if (!(csr->hstatus & HSTATUS_VTW))
 			return kvm_riscv_vcpu_virtual_insn(vcpu, run, trap);
 		break;
 	default:
@@ -532,11 +539,17 @@ static unsigned long first_interrupt(unsigned long pending)
  * @vcpu: vCPU, loaded or not
  *
  * WFI resumes for an interrupt that is locally enabled at any privilege level
- * (privileged specification 3.3.3).
+ * (privileged specification 3.3.3). One that L1 asserts by hvictl always is, for L2.
  */
 bool kvm_riscv_nested_pending(struct kvm_vcpu *vcpu)
 {
-	return kvm_riscv_nested_hip(vcpu) & vcpu->arch.nested.csr.hie;
+	struct kvm_vcpu_nested_csr *csr = &vcpu->arch.nested.csr;
+
+	if (vcpu->arch.nested.virt && csr->hvictl & HVICTL_VTI &&
+	    (csr->hvictl & HVICTL_IID) >> HVICTL_IID_SHIFT != IRQ_S_EXT)
+		return true;
+
+	return kvm_riscv_nested_hip(vcpu) & csr->hie;
 }
 
 /* Cycles until the timer of L2 expires that is in vstimecmp of L1 */

@@ -1065,13 +1065,22 @@ static u64 rnd(u64 *seed)
 	return *seed;
 }
 
-/* Another vCPU of L1 */
+/*
+ * Another vCPU of L1. It leaves out mode Bare of hgatp: L2 would have all memory of
+ * L1, its program included, and what becomes of L1 then is no matter of L0.
+ */
 static void l1_scribble(void)
 {
-	u64 seed = 1;
+	unsigned int word;
+	u64 seed = 1, val;
 
-	while (!READ_ONCE(stop_scribbling))
-		WRITE_ONCE(shmem[rnd(&seed) % (512 * SHMEM_PAGES)], rnd(&seed));
+	while (!READ_ONCE(stop_scribbling)) {
+		word = rnd(&seed) % (512 * SHMEM_PAGES);
+		val = rnd(&seed);
+		if (word == CSR_WORD(CSR_HGATP))
+			val |= HGATP_MODE_SV39X4 << HGATP_MODE_SHIFT;
+		WRITE_ONCE(shmem[word], val);
+	}
 	GUEST_DONE();
 }
 
@@ -1167,15 +1176,17 @@ static void *migrate(void *arg)
 	return NULL;
 }
 
-static void test_hostile(const char *name, void *(*fn)(void *), int rounds)
+static u64 hostile_run(void *(*fn)(void *), int rounds, u64 feats)
 {
 	pthread_t threads[2], self = pthread_self();
 	struct kvm_vcpu *vcpu, *vcpu2;
 	struct kvm_vm *vm;
 	cpu_set_t all;
+	u64 errors;
 
 	TEST_ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
 	vm = create_vm(&vcpu, l1_hostile_code);
+	vcpu_set_reg(vcpu, NACL_REG(features), feats);
 	vcpu2 = vm_vcpu_add(vm, 1, l1_scribble);
 	vcpu_init_vector_tables(vcpu2);
 	vcpu_args_set(vcpu, 1, (u64)rounds);
@@ -1188,9 +1199,19 @@ static void test_hostile(const char *name, void *(*fn)(void *), int rounds)
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	sched_setaffinity(0, sizeof(all), &all);
-	ksft_print_msg("%s: %lu calls without shared memory\n", name,
-		       (unsigned long)*(u64 *)addr_gva2hva(vm, (gva_t)&errors_seen));
+	errors = *(u64 *)addr_gva2hva(vm, (gva_t)&errors_seen);
 	kvm_vm_free(vm);
+
+	return errors;
+}
+
+/* With hstatus exchanged by L0, and without */
+static void test_hostile(const char *name, void *(*fn)(void *), int rounds)
+{
+	u64 errors = hostile_run(fn, rounds, 0xf) +
+		     hostile_run(fn, rounds, 0xf & ~BIT(FEAT_AUTOSWAP));
+
+	ksft_print_msg("%s: %lu calls without shared memory\n", name, (unsigned long)errors);
 	ksft_test_result_pass("%s\n", name);
 }
 
