@@ -311,38 +311,19 @@ out:
 
 /*
  * HLVX raises load exceptions (privileged specification 15.3.1), but QEMU 10.0
- * reports all its faults as instruction page faults, without htval. Find out
- * with the corresponding HLV what is missing.
- *
- * Returns false if it could not be done now.
+ * reports all its faults as instruction page faults. Those of the G-stage have the
+ * guest physical address all the same.
  */
-static bool hlvx_fixup(struct kvm_vcpu *vcpu, ulong insn, unsigned long addr,
-		       struct kvm_cpu_trap *trap)
+static void hlvx_fixup(struct kvm_vcpu *vcpu, struct kvm_cpu_trap *trap)
 {
-	struct kvm_cpu_trap probe = { 0 };
-	unsigned long val;
-
 	if (trap->scause != EXC_INST_PAGE_FAULT)
-		return true;
+		return;
 
-	/* HLVX.HU and HLVX.WU differ from HLV.HU and HLV.WU in one bit */
-	if (!exec_as_l2(vcpu, insn & ~BIT(SH_RS2 + 1), addr, &val, &probe))
-		return false;
-
-	if (probe.scause) {
-		*trap = probe;
-		if (trap->scause == EXC_LOAD_GUEST_PAGE_FAULT &&
-		    !kvm_riscv_nested_implicit(trap))
-			trap->htinst = 0;
-	} else if (vcpu->arch.l2_csr.vsatp >> SATP_MODE_SHIFT) {
-		trap->scause = EXC_LOAD_PAGE_FAULT;
-	} else {
+	if (trap->htval || kvm_riscv_nested_implicit(trap) ||
+	    !(vcpu->arch.l2_csr.vsatp >> SATP_MODE_SHIFT))
 		trap->scause = EXC_LOAD_GUEST_PAGE_FAULT;
-		trap->htval = addr >> 2;
-		trap->htinst = 0;
-	}
-
-	return true;
+	else
+		trap->scause = EXC_LOAD_PAGE_FAULT;
 }
 
 static bool hlsv_valid(ulong insn)
@@ -413,9 +394,10 @@ int kvm_riscv_nested_hlsv_insn(struct kvm_vcpu *vcpu, struct kvm_run *run, ulong
 
 	addr = GET_RS1(insn, ctx);
 	val = GET_RS2(insn, ctx);
-	if (!exec_as_l2(vcpu, insn, addr, &val, &trap) ||
-	    (hlvx && !hlvx_fixup(vcpu, insn, addr, &trap)))
+	if (!exec_as_l2(vcpu, insn, addr, &val, &trap))
 		return KVM_INSN_CONTINUE_SAME_SEPC;
+	if (hlvx)
+		hlvx_fixup(vcpu, &trap);
 
 	switch (trap.scause) {
 	case 0:
@@ -437,12 +419,13 @@ int kvm_riscv_nested_hlsv_insn(struct kvm_vcpu *vcpu, struct kvm_run *run, ulong
 			trap.htinst = 0;
 		} else if (ret < 0) {
 			return ret;
-		} else if (!kvm_riscv_nested_implicit(&trap)) {
-			/* That of L0's instruction, with other registers than L1's */
-			trap.htinst = 0;
 		}
 		break;
 	}
+
+	/* What the hart transformed is the instruction of L0, with other registers */
+	if (!kvm_riscv_nested_implicit(&trap))
+		trap.htinst = 0;
 
 	inject_hlsv_trap(vcpu, &trap);
 	return KVM_INSN_CONTINUE_SAME_SEPC;
