@@ -10,7 +10,6 @@
 
 #include <linux/bitops.h>
 #include <linux/cacheflush.h>
-#include <linux/cacheflush.h>
 #include <linux/errno.h>
 #include <linux/err.h>
 #include <linux/uaccess.h>

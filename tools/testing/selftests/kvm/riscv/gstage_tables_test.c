@@ -17,7 +17,7 @@
 #define MEM_BASE	0x100000000UL
 #define STEP		0x200000UL
 #define TABLES		512UL
-#define VMS		64
+#define VMS		32
 #define TABLES_KB	(TABLES * 4 * VMS)
 
 static void guest_code(void)
@@ -72,7 +72,7 @@ int main(void)
 	ksft_set_plan(1);
 
 	/* The first ones fill caches */
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < 4; i++)
 		run_vm();
 	before = free_kb();
 	for (i = 0; i < VMS; i++)
