@@ -169,10 +169,10 @@ static void l1_code(u64 s)
 		if (rnd(&seed) % 2)
 			csr_write(CSR_VSATP, 0);
 		ctx.hstatus |= rnd_value() & 0x7003c0;
-		/* The timer brings L1 back */
+		/* The timer brings L1 back, on a slow host often before L2 gets anywhere */
 		csr_set(CSR_SIE, BIT(5));
 		for (i = 0; i < 3; i++) {
-			csr_write(CSR_STIMECMP, csr_read(CSR_TIME) + 500);
+			csr_write(CSR_STIMECMP, csr_read(CSR_TIME) + (500 << rnd(&seed) % 9));
 			nested_run(&ctx);
 			csr_write(CSR_STIMECMP, -1UL);
 			ctx.hstatus |= HSTATUS_SPV;
