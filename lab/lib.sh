@@ -10,7 +10,7 @@ ME=${0##*/}
 # Kernel builds are to be the same whoever makes them, wherever they stand
 export ARCH=riscv CROSS_COMPILE="${CROSS_COMPILE:-riscv64-linux-gnu-}"
 export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab
-export CCACHE_DIR="$CACHE/ccache" CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=5G
+export CCACHE_DIR="$CACHE/ccache" CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=5G CCACHE_DEPEND=1
 export LC_ALL=C.UTF-8
 
 say() { printf '%s\n' "$*" >&2; }
