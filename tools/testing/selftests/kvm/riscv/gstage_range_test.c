@@ -4,7 +4,9 @@
  *
  * The memslot begins in the middle of 2 MiB, and the guest uses single pages of it,
  * so that there are entries of page tables without anything below before, between
- * and behind them, and huge pages of the host that are in the memslot by half.
+ * and behind them, and huge pages of the host that are in the memslot by half. Others
+ * are at guest physical addresses that are not as aligned as they are, or stop being
+ * huge for the guest when its writes are logged.
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -240,14 +242,166 @@ out:
 	kvm_vm_free(g.vm);
 }
 
+/* --- Huge pages that userspace has asked for (hugetlb) --------------------------- */
+
+#define NR_HUGE			16
+#define NR_HUGE_FILE		"/proc/sys/vm/nr_hugepages"
+
+static unsigned long where;
+
+static void one_word_guest(void)
+{
+	for (;;) {
+		unsigned long *p = (unsigned long *)READ_ONCE(where);
+
+		if (READ_ONCE(cmd) == CMD_WRITE)
+			WRITE_ONCE(*p, 1);
+		GUEST_SYNC(READ_ONCE(*p));
+	}
+}
+
+static unsigned long run_at(struct guest *g, unsigned long gpa, unsigned long what)
+{
+	where = gpa;
+	sync_global_to_guest(g->vm, where);
+	return run(g, what);
+}
+
+static bool have_huge_pages(void)
+{
+	char text[32] = "";
+	int fd = open(NR_HUGE_FILE, O_RDWR);
+
+	if (fd < 0)
+		return false;
+	snprintf(text, sizeof(text), "%d", NR_HUGE);
+	if (pwrite(fd, text, strlen(text), 0) > 0)
+		TEST_ASSERT(pread(fd, text, sizeof(text) - 1, 0) > 0, NR_HUGE_FILE);
+	close(fd);
+	return atoi(text) >= NR_HUGE;
+}
+
+/* Two huge pages of a file, with a number that grows in each small page of them */
+static void map_huge(char *to, unsigned long number)
+{
+	int fd = kvm_memfd_alloc(2 * HUGE_PAGE, true);
+	unsigned long i;
+
+	TEST_ASSERT(mmap(to, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, 0) == to, "mmap()");
+	for (i = 0; i < 2 * HUGE_PAGE; i += GUEST_PAGE)
+		*(unsigned long *)(to + i) = number + i / GUEST_PAGE;
+}
+
+/* A memslot for the memory from @offset of two huge pages on */
+static char *new_huge_guest(struct guest *g, unsigned long gpa, unsigned long offset,
+			    unsigned long size)
+{
+	char *mem = (char *)memory(2 * HUGE_PAGE) - MIB;
+	struct kvm_userspace_memory_region region = {
+		.slot = SLOT,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (unsigned long)mem + offset,
+	};
+
+	map_huge(mem, 1000);
+	g->vm = vm_create_with_one_vcpu(&g->vcpu, one_word_guest);
+	g->hva = mem + offset;
+	vm_ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &region);
+	virt_map(g->vm, SLOT_GPA - MIB, SLOT_GPA - MIB, 8 * MIB / GUEST_PAGE);
+	return mem;
+}
+
+static void huge_by_half(void)
+{
+	unsigned long word;
+	struct guest g;
+	char *mem;
+
+	mem = new_huge_guest(&g, SLOT_GPA, MIB, HUGE_PAGE);
+	word = run_at(&g, SLOT_GPA, CMD_READ);
+	ksft_test_result(word == 1000 + MIB / GUEST_PAGE, "huge page by half\n");
+
+	map_huge(mem, 5000);
+	word = run_at(&g, SLOT_GPA, CMD_READ);
+	ksft_test_result(word == 5000 + MIB / GUEST_PAGE, "huge page by half, unmapped\n");
+
+	run_at(&g, SLOT_GPA - MIB / 2, CMD_READ);
+	ksft_test_result(g.vcpu->run->exit_reason == KVM_EXIT_MMIO,
+			 "its half without a memslot\n");
+	kvm_vm_free(g.vm);
+}
+
+static void huge_unaligned(void)
+{
+	unsigned long i, good = 0;
+	struct guest g;
+
+	new_huge_guest(&g, SLOT_GPA, 0, 2 * HUGE_PAGE);
+	for (i = 0; i < 2 * HUGE_PAGE; i += MIB / 2)
+		good += run_at(&g, SLOT_GPA + i, CMD_READ) == 1000 + i / GUEST_PAGE;
+	ksft_test_result(good == 2 * HUGE_PAGE / (MIB / 2),
+			 "huge pages at another alignment\n");
+	kvm_vm_free(g.vm);
+}
+
+static void huge_dirty_log(void)
+{
+	unsigned long first = 7, second = 9, log[2 * HUGE_PAGE / GUEST_PAGE / 64] = { 0 };
+	unsigned long gpa = SLOT_GPA + MIB;
+	struct kvm_userspace_memory_region region = {
+		.slot = SLOT,
+		.flags = KVM_MEM_LOG_DIRTY_PAGES,
+		.guest_phys_addr = gpa,
+		.memory_size = 2 * HUGE_PAGE,
+	};
+	struct guest g;
+	bool good;
+
+	region.userspace_addr = (unsigned long)new_huge_guest(&g, gpa, 0, 2 * HUGE_PAGE);
+	run_at(&g, gpa + first * GUEST_PAGE, CMD_WRITE);
+	vm_ioctl(g.vm, KVM_SET_USER_MEMORY_REGION, &region);
+	run_at(&g, gpa + first * GUEST_PAGE, CMD_WRITE);
+	run_at(&g, gpa + second * GUEST_PAGE, CMD_READ);
+	kvm_vm_get_dirty_log(g.vm, SLOT, log);
+	ksft_test_result(log[0] == 1UL << first, "dirty pages of a huge page\n");
+
+	region.flags = 0;
+	vm_ioctl(g.vm, KVM_SET_USER_MEMORY_REGION, &region);
+	run_at(&g, gpa + second * GUEST_PAGE, CMD_WRITE);
+	good = *(unsigned long *)(g.hva + second * GUEST_PAGE) == 1;
+	good &= run_at(&g, gpa + 11 * GUEST_PAGE, CMD_READ) == 1000 + 11;
+	ksft_test_result(good, "its pages when writes are not logged any more\n");
+	kvm_vm_free(g.vm);
+}
+
+static void hugetlb(void)
+{
+	int i;
+
+	if (!have_huge_pages()) {
+		for (i = 0; i < 6; i++)
+			ksft_test_result_skip("no huge pages in " NR_HUGE_FILE "\n");
+		return;
+	}
+	/* A guest that faults for ever */
+	alarm(60);
+	huge_by_half();
+	huge_unaligned();
+	huge_dirty_log();
+	alarm(0);
+}
+
 int main(void)
 {
 	ksft_print_header();
-	ksft_set_plan(4);
+	ksft_set_plan(10);
 
 	unmapping();
 	dirty_log();
 	age();
+	hugetlb();
 
 	ksft_finished();
 }
